@@ -1,0 +1,1 @@
+//! Use cases of Leadtrail: ingest batching and the sync loop

@@ -1,0 +1,1 @@
+//! Bounded read-through cache over the store ports of Leadtrail

@@ -1,0 +1,1 @@
+//! The CRM port of Leadtrail on Pipedrive's API v2

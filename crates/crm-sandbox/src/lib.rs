@@ -1,0 +1,1 @@
+//! The CRM port of Leadtrail in memory, kept in a JSON file where asked

@@ -1,0 +1,1 @@
+//! Runs blocking diesel closures on a bounded pool from async code

@@ -1,0 +1,22 @@
+//! The ports: what the use cases need of the world. An adapter MUST pass the suite of its port in
+//! `leadtrail-contract`.
+
+mod clock;
+mod crm;
+mod enrich;
+mod keys;
+mod maintenance;
+mod projects;
+mod store_error;
+mod sync_jobs;
+mod visits;
+
+pub use self::clock::Clock;
+pub use self::crm::{Crm, CrmError, RateScope};
+pub use self::enrich::{Enrich, RequestFacts};
+pub use self::keys::Keys;
+pub use self::maintenance::{Durability, Maintenance};
+pub use self::projects::{Created, Page, Projects};
+pub use self::store_error::StoreError;
+pub use self::sync_jobs::{AttemptRecord, JobCounts, JobFilter, Planned, SyncJobs};
+pub use self::visits::Visits;

@@ -1,0 +1,280 @@
+//! Projects (the tenants), their pixels and their settings.
+
+use std::collections::BTreeMap;
+
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use crate::crm::{FieldName, WritePolicy};
+use crate::id::{PixelId, ProjectId, Slug};
+use crate::time::{Span, Timestamp};
+use crate::web_url::HostPattern;
+
+/// A client's account with us. Everything else belongs to exactly one.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Project {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its short name, unique in the store.
+    pub slug: Slug,
+    /// Its name for people, 1 to 200 characters.
+    pub name: String,
+    /// Its settings.
+    pub settings: ProjectSettings,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was archived; its pixels then collect nothing.
+    pub archived_at: Option<Timestamp>,
+}
+
+/// A pixel: what one site embeds.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Pixel {
+    /// Its public name, unique in the store.
+    pub id: PixelId,
+    /// The project its events belong to.
+    pub project_id: ProjectId,
+    /// Its name for people, 1 to 200 characters.
+    pub name: String,
+    /// Its settings.
+    #[serde(default)]
+    pub settings: PixelSettings,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was archived; it then collects nothing.
+    pub archived_at: Option<Timestamp>,
+}
+
+/// Settings of a pixel.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PixelSettings {
+    /// The sites it may be used on; empty: any. Their pages are internal to each other.
+    pub origins: Vec<HostPattern>,
+    /// Form fields kept beside e-mail and name, by their exact names in lower case; 20 at most.
+    pub form_fields: Vec<String>,
+}
+
+/// Settings of a project. Every one has a default; unknown ones are refused.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProjectSettings {
+    /// The time zone of its reports and of dates in the CRM; an IANA name.
+    pub time_zone: Tz,
+    /// How many days events are kept; absent: as long as the service keeps them.
+    pub retention_days: Option<u32>,
+    /// Whether a visitor must consent before being recognised.
+    pub consent: ConsentMode,
+    /// What a browser's Global Privacy Control means.
+    pub gpc: GpcMode,
+    /// How much of an IP address is kept.
+    pub ip: IpMode,
+    /// What happens to events of bots.
+    pub bots: BotMode,
+    /// Hosts, with all below them, whose referrals make no touch, beside [`IGNORED_REFERRERS`].
+    pub ignore_referrers: Vec<HostPattern>,
+    /// Whether a new external signal inside a session opens a new one.
+    pub split_sessions_on_campaign: bool,
+    /// How long after a form the CRM is told; absent: as the service is set up.
+    pub sync_delay: Option<Span>,
+    /// The CRM.
+    pub crm: CrmSettings,
+}
+
+impl Default for ProjectSettings {
+    fn default() -> Self {
+        Self {
+            time_zone: Tz::UTC,
+            retention_days: None,
+            consent: ConsentMode::NotRequired,
+            gpc: GpcMode::Reduce,
+            ip: IpMode::Full,
+            bots: BotMode::Drop,
+            ignore_referrers: Vec::new(),
+            split_sessions_on_campaign: false,
+            sync_delay: None,
+            crm: CrmSettings::default(),
+        }
+    }
+}
+
+/// Registrable domains of payment, sign-in and booking services: returning from one is not a new visit.
+pub const IGNORED_REFERRERS: &[&str] = &[
+    "paypal.com",
+    "stripe.com",
+    "klarna.com",
+    "mollie.com",
+    "adyen.com",
+    "checkout.com",
+    "sofort.com",
+    "paddle.com",
+    "accounts.google.com",
+    "login.microsoftonline.com",
+    "appleid.apple.com",
+    "okta.com",
+    "auth0.com",
+    "calendly.com",
+    "meetings.hubspot.com",
+];
+
+/// Whether a visitor must consent before being recognised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsentMode {
+    /// Everybody is recognised unless they deny it.
+    NotRequired,
+    /// Only who granted it; every other event stands alone.
+    Required,
+}
+
+/// What a browser's Global Privacy Control (`Sec-GPC: 1`) means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GpcMode {
+    /// Events are kept without recognising the visitor: no cookie, no click ids, no IP address.
+    Reduce,
+    /// Page views are not kept at all; forms as with `reduce`.
+    Honour,
+    /// Nothing.
+    Ignore,
+}
+
+/// How much of an IP address is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IpMode {
+    /// All of it.
+    Full,
+    /// The network: /24 of an IPv4 address, /48 of an IPv6 address.
+    Masked,
+    /// Nothing.
+    None,
+}
+
+/// What happens to events of bots.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BotMode {
+    /// They are counted and not kept.
+    Drop,
+    /// They are kept, with the reason.
+    Mark,
+    /// They are kept as anybody's.
+    Allow,
+}
+
+/// A project's dealings with its CRM.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CrmSettings {
+    /// Whether leads are told to the CRM, where the service has a connection.
+    pub enabled: bool,
+    /// The connection used.
+    pub account: Slug,
+    /// Whose touch the plain fields are.
+    pub touch: TouchChoice,
+    /// What happens when several persons have the e-mail.
+    pub on_many: OnMany,
+    /// Whether a person may be found by name when the e-mail is unknown.
+    pub name_match: NameMatch,
+    /// How much of a page's query is told.
+    pub url_query: UrlQuery,
+    /// How many visited pages are told at most; 0: all.
+    pub visited_pages_max: u32,
+    /// Our fields whose target or policy differs from the preset (the CRM's field of the same name).
+    pub mapping: BTreeMap<FieldName, FieldTarget>,
+}
+
+impl Default for CrmSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            account: default_account(),
+            touch: TouchChoice::FirstNonDirect,
+            on_many: OnMany::Ambiguous,
+            name_match: NameMatch::Unique,
+            url_query: UrlQuery::AllowList,
+            visited_pages_max: 50,
+            mapping: BTreeMap::new(),
+        }
+    }
+}
+
+/// The account that the plain `crm.*` settings of the service describe.
+pub fn default_account() -> Slug {
+    "default".parse().expect("a constant slug")
+}
+
+/// Whose touch the plain fields (utm_*, click ids, ad parameters) are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TouchChoice {
+    /// The visitor's first.
+    First,
+    /// The visitor's first that is not direct.
+    FirstNonDirect,
+    /// That of the session the form was sent in.
+    Session,
+    /// The visitor's last that is not direct.
+    LastNonDirect,
+}
+
+/// What happens when several persons have the e-mail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnMany {
+    /// Nothing is written; a human picks.
+    Ambiguous,
+    /// The one added last.
+    Newest,
+    /// Each of them.
+    All,
+}
+
+/// Whether a person may be found by name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NameMatch {
+    /// Only where exactly one person bears it.
+    Unique,
+    /// Never.
+    Off,
+}
+
+/// How much of a page's query is told to the CRM.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UrlQuery {
+    /// UTM parameters and click ids only, so that e-mails in URLs do not travel.
+    AllowList,
+    /// All of it.
+    Full,
+}
+
+/// Where one of our fields goes, and when it may be written.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FieldTarget {
+    /// The CRM's field, by key or by name; absent: the field of the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// When it may be written; absent: the field's own default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<WritePolicy>,
+}
+
+/// A pixel together with its project: what one event is judged by.
+#[derive(Clone, PartialEq, Debug)]
+pub struct PixelContext {
+    /// The pixel.
+    pub pixel: Pixel,
+    /// Its project.
+    pub project: Project,
+}
+
+impl PixelContext {
+    /// Whether the pixel collects: neither it nor its project is archived.
+    pub fn is_active(&self) -> bool {
+        self.pixel.archived_at.is_none() && self.project.archived_at.is_none()
+    }
+}

@@ -1,0 +1,186 @@
+//! Touchpoints: from where a visit came, as one immutable set.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::click_id::{ClickId, Implies};
+use crate::id::{EventId, SessionId};
+use crate::signals::{AdParameters, Utm};
+use crate::time::Timestamp;
+
+/// The version of the rules in this crate, stored with each result they gave.
+pub const RULES_VERSION: u16 = 1;
+
+/// Which kind of signal decided, strongest first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TouchKind {
+    /// An explicit UTM parameter.
+    Utm,
+    /// A click id.
+    ClickId,
+    /// A referrer on another site.
+    Referrer,
+    /// No signal and no referrer.
+    Direct,
+}
+
+/// From where one visit came. Written whole, never merged with another and never changed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Touch {
+    /// The event that carried it; with `at`, its place in the order of all touches.
+    pub event_id: EventId,
+    /// The session it fell into.
+    pub session_id: SessionId,
+    /// When it occurred (the event's `occurred_at`).
+    pub at: Timestamp,
+    /// What decided.
+    pub kind: TouchKind,
+    /// The UTM parameters of the landing.
+    #[serde(default, skip_serializing_if = "Utm::is_empty")]
+    pub utm: Utm,
+    /// The click ids of the landing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub click_ids: Vec<ClickId>,
+    /// The ad parameters of the landing.
+    #[serde(default, skip_serializing_if = "AdParameters::is_empty")]
+    pub ad: AdParameters,
+    /// The referring address, where it lies on another site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referrer_url: Option<String>,
+    /// That address's host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub referrer_host: Option<String>,
+    /// The page landed on, without its query.
+    pub landing_page: String,
+    /// The [`RULES_VERSION`] that made it.
+    pub rules_version: u16,
+}
+
+impl Touch {
+    /// Its place in the order of touches and events: by time, then by event id.
+    pub fn order(&self) -> (Timestamp, EventId) {
+        (self.at, self.event_id)
+    }
+
+    /// Whether it names a place the visit came from.
+    pub fn is_direct(&self) -> bool {
+        self.kind == TouchKind::Direct
+    }
+
+    /// Whether both say the same about where the visit came from (reloading a landing page makes no second touch).
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        self.kind == other.kind
+            && self.utm == other.utm
+            && self.click_ids == other.click_ids
+            && self.ad == other.ad
+            && (self.kind != TouchKind::Referrer || self.referrer_host == other.referrer_host)
+    }
+
+    /// The effective source: the UTM parameter, else what a click id implies, else the referrer's host; `None` is
+    /// direct.
+    pub fn source(&self) -> Option<&str> {
+        match self.kind {
+            TouchKind::Utm if self.utm.source.is_some() => self.utm.source.as_deref(),
+            TouchKind::Utm | TouchKind::ClickId => self.implied().map(|(source, _)| source).or(self.referrer_host.as_deref()),
+            TouchKind::Referrer => self.referrer_host.as_deref(),
+            TouchKind::Direct => None,
+        }
+    }
+
+    /// The effective medium: the UTM parameter, else what a click id implies, else `referral` for a referrer; `None`
+    /// where nothing says it.
+    pub fn medium(&self) -> Option<&str> {
+        match self.kind {
+            TouchKind::Utm if self.utm.medium.is_some() => self.utm.medium.as_deref(),
+            TouchKind::Utm | TouchKind::ClickId => self.implied().map(|(_, medium)| medium),
+            TouchKind::Referrer => Some("referral"),
+            TouchKind::Direct => None,
+        }
+    }
+
+    /// The strongest statement of the click ids: a paid click before a mere source, in the registry's order.
+    fn implied(&self) -> Option<(&'static str, &'static str)> {
+        let mut weaker = None;
+        for kind in crate::click_id::REGISTRY {
+            if self.click_ids.iter().any(|id| id.parameter == kind.parameter) {
+                match kind.implies {
+                    Implies::Paid { source, medium } => return Some((source, medium)),
+                    Implies::Source { source, medium } => {
+                        weaker = weaker.or(Some((source, medium)));
+                    }
+                    Implies::Nothing => {}
+                }
+            }
+        }
+        weaker
+    }
+
+    /// What an answer and a report show of it.
+    pub fn attribution(&self) -> Attribution {
+        Attribution {
+            source: self.source().map(str::to_owned),
+            medium: self.medium().map(str::to_owned),
+            campaign: self.utm.campaign.clone(),
+            channel: None,
+        }
+    }
+}
+
+/// Source, medium, campaign and channel of a touch; all absent is direct.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Attribution {
+    /// The effective source.
+    pub source: Option<String>,
+    /// The effective medium.
+    pub medium: Option<String>,
+    /// The campaign.
+    pub campaign: Option<String>,
+    /// The channel; absent until the channel rules say it.
+    pub channel: Option<String>,
+}
+
+/// The four touches that are kept of every visitor, lead and conversion.
+///
+/// Each is a whole touch; where two coincide they are the same one.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FourTouches {
+    /// The earliest.
+    pub first: Option<Arc<Touch>>,
+    /// The earliest that is not direct.
+    pub first_non_direct: Option<Arc<Touch>>,
+    /// The latest that is not direct.
+    pub last_non_direct: Option<Arc<Touch>>,
+    /// The latest.
+    pub last: Option<Arc<Touch>>,
+}
+
+impl FourTouches {
+    /// The four among `touches`, in whatever order they come, that lie at or before `until`.
+    pub fn among<'a>(touches: impl IntoIterator<Item = &'a Arc<Touch>>, until: (Timestamp, EventId)) -> Self {
+        let mut four = Self::default();
+        for touch in touches {
+            if touch.order() > until {
+                continue;
+            }
+            keep(&mut four.first, touch, |new, old| new < old);
+            keep(&mut four.last, touch, |new, old| new > old);
+            if !touch.is_direct() {
+                keep(&mut four.first_non_direct, touch, |new, old| new < old);
+                keep(&mut four.last_non_direct, touch, |new, old| new > old);
+            }
+        }
+        four
+    }
+}
+
+type Order = (Timestamp, EventId);
+
+fn keep(slot: &mut Option<Arc<Touch>>, touch: &Arc<Touch>, better: impl Fn(Order, Order) -> bool) {
+    if slot.as_ref().is_none_or(|old| better(touch.order(), old.order())) {
+        *slot = Some(Arc::clone(touch));
+    }
+}

@@ -1,0 +1,1 @@
+//! What a request's headers tell about browser and place (port Enrich)

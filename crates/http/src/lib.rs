@@ -1,0 +1,1 @@
+//! Driving adapter of Leadtrail: actix routes, wire shapes, problem+json

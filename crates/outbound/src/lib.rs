@@ -1,0 +1,1 @@
+//! The one HTTP client of Leadtrail for calls to the world: timeouts, size caps, no redirects

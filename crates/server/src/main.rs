@@ -1,0 +1,3 @@
+//! The Leadtrail server.
+
+fn main() {}

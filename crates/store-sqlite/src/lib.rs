@@ -1,0 +1,1 @@
+//! The store ports of Leadtrail on embedded SQLite

@@ -1,0 +1,3 @@
+//! Development commands of Leadtrail.
+
+fn main() {}
