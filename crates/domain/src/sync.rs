@@ -3,6 +3,7 @@
 pub mod fields;
 pub mod matching;
 pub mod plan;
+pub mod schedule;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -138,6 +139,9 @@ pub struct SyncJob {
 pub struct Wanted {
     /// The fields.
     pub fields: BTreeMap<FieldName, FieldValue>,
+    /// Some of the same values as numbers and dates, for CRM fields of those types.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub typed: BTreeMap<FieldName, FieldValue>,
     /// The lead it was built from: the newest that had joined.
     pub lead_id: Option<LeadId>,
 }

@@ -47,11 +47,11 @@ impl WebUrl {
         &self.host
     }
 
-    /// Scheme, host and path, without query and fragment.
-    pub fn without_query(&self) -> &str {
-        let end = self.text.find(['?', '#']).unwrap_or(self.text.len());
-        &self.text[..end]
-    }
+}
+
+/// An address up to its query or fragment.
+pub fn without_query(url: &str) -> &str {
+    &url[..url.find(['?', '#']).unwrap_or(url.len())]
 }
 
 impl From<WebUrl> for String {
@@ -152,7 +152,7 @@ impl std::str::FromStr for HostPattern {
             None => ("", text),
         };
         match Host::parse(name) {
-            Ok(host) if !name.is_empty() => Ok(Self(format!("{star}{host}"))),
+            Ok(host) if !name.is_empty() && !name.contains('*') => Ok(Self(format!("{star}{host}"))),
             _ => Err(HostPatternError),
         }
     }

@@ -1,15 +1,32 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::{Client, Event, RawEvent};
+use url::Url;
+
+use super::raw::form_in;
+use super::{Client, Consent, Event, EventKind, Form, Prop, RawEvent, RawForm, RawSize, Scalar, Size, VisitorName};
+use crate::click_id::Implies;
 use crate::id::{EventId, VisitorCookie};
-use crate::project::PixelContext;
+use crate::project::{BotMode, ConsentMode, GpcMode, IGNORED_REFERRERS, IpMode, PixelContext, ProjectSettings};
+use crate::signals::Signals;
+use crate::text::{self, PARAMETER_CHARS_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX, USER_AGENT_CHARS_MAX};
 use crate::time::Timestamp;
 use crate::touch::TouchKind;
+use crate::web_url::{WebUrl, site_of};
 
 /// How far behind `received_at` a client's clock is believed.
 pub const CLIENT_CLOCK_BEHIND_MAX: Duration = Duration::from_hours(72);
 /// How far ahead of `received_at` a client's clock is believed.
 pub const CLIENT_CLOCK_AHEAD_MAX: Duration = Duration::from_mins(5);
+
+const PROPS_MAX: usize = 30;
+const PROPS_BYTES_MAX: usize = 2_048;
+const PROP_NAME_CHARS_MAX: usize = 64;
+const ORIGINAL_ID_CHARS_MAX: usize = 200;
+const LANGUAGE_CHARS_MAX: usize = 35;
+const KIND_CHARS_MAX: usize = 64;
 
 /// What is known of a message beside its body.
 #[derive(Clone, Debug)]
@@ -39,6 +56,17 @@ pub struct Collected {
     pub event: Event,
     /// How its visitor arrived at the page.
     pub arrival: Arrival,
+    /// Why the project does not want it kept; it is then counted and dropped.
+    pub unwanted: Option<Unwanted>,
+}
+
+/// Why a project does not want an event kept.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Unwanted {
+    /// A bot sent it, for this reason.
+    Bot(String),
+    /// The browser says Global Privacy Control, and the project honours it.
+    Gpc,
 }
 
 /// How a visitor arrived at a page.
@@ -75,10 +103,600 @@ pub struct FieldProblem {
 }
 
 impl Event {
-    /// Stub.
+    /// Makes an event of a raw message: the one door for input.
+    ///
+    /// A strange value never costs an event: it is cut, cleaned or left out. Under Global Privacy Control, or without
+    /// the consent a project requires, the event loses what would recognise its visitor (cookie, click ids, address).
+    ///
     /// # Errors
-    /// x
-    pub fn parse(_raw: &RawEvent<'_>, _context: &ParseContext<'_>) -> Result<Collected, Rejected> {
-        Err(Rejected { problems: vec![] })
+    /// There is no `page_url`, or it is not an http or https URL with a host.
+    pub fn parse(raw: &RawEvent<'_>, context: &ParseContext<'_>) -> Result<Collected, Rejected> {
+        let settings = &context.pixel.project.settings;
+        let (page, page_query) = parse_page(raw)?;
+        let referrer = raw.text("referrer_url").and_then(|url| text::clean(url, usize::MAX)).map(Referrer::new);
+
+        let mut signals = signals_of(raw, &page, &page_query, referrer.as_ref(), context.referer);
+        let consent = match raw.text("consent") {
+            Some("granted") => Some(Consent::Granted),
+            Some("denied") => Some(Consent::Denied),
+            _ => None,
+        };
+        let by_gpc = context.gpc && settings.gpc != GpcMode::Ignore;
+        let unlinked = by_gpc
+            || consent == Some(Consent::Denied)
+            || (settings.consent == ConsentMode::Required && consent != Some(Consent::Granted));
+        if unlinked {
+            signals.click_ids.clear();
+        }
+        let form = raw.form.as_ref().map(|form| form_of(form, context.pixel)).filter(|form| !form.is_empty());
+        let kind = kind_of(raw, form.as_ref());
+        let unwanted = match &context.client.bot {
+            Some(reason) if settings.bots == BotMode::Drop => Some(Unwanted::Bot(reason.clone())),
+            _ if by_gpc && settings.gpc == GpcMode::Honour && kind != EventKind::FormSubmit => Some(Unwanted::Gpc),
+            _ => None,
+        };
+        let (id, original_id) = id_of(raw, context.fallback_id);
+        let arrival = arrival_of(&signals, &page, referrer.as_ref(), context.pixel);
+        let event = Event {
+            id,
+            original_id,
+            project_id: context.pixel.project.id,
+            pixel_id: context.pixel.pixel.id.clone(),
+            kind,
+            occurred_at: occurred_at(raw, context.received_at),
+            received_at: context.received_at,
+            visitor: if unlinked { VisitorName::Unlinked } else { VisitorName::Cookie(cookie_of(raw, context)) },
+            page_url: page.into(),
+            page_title: raw.text("page_title").and_then(|title| text::clean(title, TITLE_CHARS_MAX)),
+            referrer_url: referrer.map(|referrer| referrer.kept),
+            signals,
+            form,
+            viewport: raw.viewport.and_then(size_of),
+            screen: raw.screen.and_then(size_of),
+            language: raw.text("language").and_then(|tag| text::clean(tag, LANGUAGE_CHARS_MAX)),
+            props: raw.props.as_deref().map(props_of).unwrap_or_default(),
+            value: number_of(raw.scalar("value")),
+            consent,
+            client: client_of(&context.client, settings, unlinked),
+        };
+        Ok(Collected { event, arrival, unwanted })
+    }
+}
+
+type Query = Vec<(String, String)>;
+
+fn parse_page(raw: &RawEvent<'_>) -> Result<(WebUrl, Query), Rejected> {
+    let problem = match raw.text("page_url") {
+        None | Some("") => "is required".to_owned(),
+        Some(url) => match WebUrl::parse(url) {
+            Ok(parsed) => return Ok(parsed),
+            Err(error) => format!("is {error}"),
+        },
+    };
+    Err(Rejected { problems: vec![FieldProblem { field: "page_url", problem }] })
+}
+
+/// A referring address: kept as received, with its host and query where it has them.
+struct Referrer {
+    kept: String,
+    host: Option<String>,
+    query: Query,
+}
+
+impl Referrer {
+    fn new(whole: String) -> Self {
+        if let Ok((url, query)) = WebUrl::parse(&whole) {
+            let host = Some(url.host().to_owned());
+            return Self { kept: url.into(), host, query };
+        }
+        // Apps refer as `android-app://com.example.app/`; the rest says nothing about where from.
+        let host = Url::parse(&whole)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "android-app" | "ios-app"))
+            .and_then(|url| url.host_str().map(str::to_ascii_lowercase));
+        let kept = text::clean(&whole, URL_CHARS_MAX).unwrap_or_default();
+        Self { kept, host, query: Query::new() }
+    }
+}
+
+/// Gathers the signals in the order of their sources; what is present is never replaced.
+fn signals_of(
+    raw: &RawEvent<'_>,
+    page: &WebUrl,
+    page_query: &Query,
+    referrer: Option<&Referrer>,
+    referer_header: Option<&str>,
+) -> Signals {
+    let mut signals = Signals::default();
+    // A body with `attribution_source` is the replaced tool's: its copies of the parameters are lossy and mixed with
+    // those of the first visit, so that only the page's own address speaks for this visit.
+    if raw.scalar("attribution_source") == &Scalar::Absent {
+        for (name, value) in &raw.parameters {
+            if let Some(value) = value.to_text() {
+                signals.offer(name, &value);
+            }
+        }
+    }
+    signals.offer_query(page_query);
+    let page_is_silent = signals.is_silent();
+    if let Some(referrer) = referrer {
+        signals.offer_query(&referrer.query);
+    }
+    if page_is_silent
+        && let Some(Ok((header, query))) = referer_header.map(WebUrl::parse)
+        && header.host() == page.host()
+    {
+        signals.offer_query(&query);
+    }
+    signals
+}
+
+fn arrival_of(signals: &Signals, page: &WebUrl, referrer: Option<&Referrer>, pixel: &PixelContext) -> Arrival {
+    let host = referrer.and_then(|referrer| referrer.host.as_deref());
+    let internal = host.is_some_and(|host| is_internal(host, page.host(), pixel));
+    let referrer_host = host.filter(|_| !internal).map(str::to_owned);
+    let kind = if !signals.utm.is_empty() {
+        TouchKind::Utm
+    } else if signals.click_ids.iter().any(|id| id.implies() != Implies::Nothing) {
+        TouchKind::ClickId
+    } else if referrer_host.is_some() {
+        TouchKind::Referrer
+    } else if internal {
+        return Arrival::Internal;
+    } else {
+        return Arrival::Direct;
+    };
+    Arrival::External { kind, referrer_host }
+}
+
+/// Whether a referral from `host` is no arrival: it lies on the page's site, on one of the pixel's own, or on one that
+/// visitors only pass through.
+fn is_internal(host: &str, page_host: &str, pixel: &PixelContext) -> bool {
+    let below = |parent: &str| {
+        host == parent || host.strip_suffix(parent).is_some_and(|sub| sub.ends_with('.'))
+    };
+    let site = site_of(host);
+    site == site_of(page_host)
+        || pixel.pixel.settings.origins.iter().any(|origin| site == site_of(origin.host()))
+        || IGNORED_REFERRERS.iter().any(|ignored| below(ignored))
+        || pixel.project.settings.ignore_referrers.iter().any(|ignored| below(ignored.host()))
+}
+
+fn id_of(raw: &RawEvent<'_>, fallback: EventId) -> (EventId, Option<String>) {
+    let sent = raw.scalar("event_id").to_text().filter(|id| !id.trim().is_empty());
+    match sent {
+        None => (fallback, None),
+        Some(sent) => {
+            let id = EventId::of_text(sent.trim());
+            let same = id.to_string().eq_ignore_ascii_case(sent.trim());
+            (id, if same { None } else { text::clean(&sent, ORIGINAL_ID_CHARS_MAX) })
+        }
+    }
+}
+
+fn cookie_of(raw: &RawEvent<'_>, context: &ParseContext<'_>) -> VisitorCookie {
+    raw.visitor_cookie()
+        .and_then(|cookie| cookie.parse().ok())
+        .or_else(|| context.header_cookie.clone())
+        .unwrap_or_else(|| context.fallback_cookie.clone())
+}
+
+/// A form with a usable e-mail is a submission whatever the type says, unless it identifies.
+fn kind_of(raw: &RawEvent<'_>, form: Option<&Form>) -> EventKind {
+    let named = raw.text("event_type").filter(|name| !name.trim().is_empty()).map_or(EventKind::Pageview, |name| {
+        EventKind::parse(name).unwrap_or_else(|| EventKind::Custom(usable_name(name)))
+    });
+    let submits = form.is_some_and(|form| form.email.is_some()) && named != EventKind::Identify;
+    if submits { EventKind::FormSubmit } else { named }
+}
+
+/// The nearest name to one that is not allowed.
+fn usable_name(name: &str) -> String {
+    let keep = |c: char| if c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ') { c } else { '_' };
+    name.trim().chars().map(keep).take(KIND_CHARS_MAX).collect()
+}
+
+fn occurred_at(raw: &RawEvent<'_>, received_at: Timestamp) -> Timestamp {
+    let sent = match raw.scalar("timestamp") {
+        Scalar::Text(text) => {
+            let text = text.trim();
+            text.parse().ok().or_else(|| text.parse::<i64>().ok().map(Timestamp::from_millis))
+        }
+        Scalar::Number(millis) => whole(*millis).map(Timestamp::from_millis),
+        Scalar::Absent | Scalar::Bool(_) => None,
+    };
+    sent.map_or(received_at, |at: Timestamp| {
+        at.clamp(received_at.minus(CLIENT_CLOCK_BEHIND_MAX), received_at.plus(CLIENT_CLOCK_AHEAD_MAX))
+    })
+}
+
+/// The whole part of a number, where an `i64` holds it with certainty.
+fn whole(number: f64) -> Option<i64> {
+    const LIMIT: f64 = 9_007_199_254_740_992.0; // 2^53: beyond it doubles skip whole numbers.
+    #[expect(clippy::cast_possible_truncation, clippy::as_conversions, reason = "the range is checked on this line")]
+    (number.is_finite() && number.abs() <= LIMIT).then_some(number as i64)
+}
+
+fn number_of(value: &Scalar<'_>) -> Option<f64> {
+    let number = match value {
+        Scalar::Number(number) => Some(*number),
+        Scalar::Text(text) => text.trim().parse().ok(),
+        Scalar::Absent | Scalar::Bool(_) => None,
+    };
+    number.filter(|number| number.is_finite())
+}
+
+fn size_of(raw: RawSize) -> Option<Size> {
+    let side = |value: f64| {
+        let pixels = whole(value.round()).and_then(|pixels| u32::try_from(pixels).ok());
+        pixels.filter(|pixels| (1..=100_000).contains(pixels))
+    };
+    Some(Size { width: side(raw.width?)?, height: side(raw.height?)? })
+}
+
+fn props_of(raw: &[(Cow<'_, str>, Scalar<'_>)]) -> BTreeMap<String, Prop> {
+    let mut props = BTreeMap::new();
+    let mut bytes = 0;
+    for (name, value) in raw {
+        let Some(name) = text::clean(name, PROP_NAME_CHARS_MAX) else { continue };
+        let value = match value {
+            Scalar::Absent => continue,
+            Scalar::Bool(value) => Prop::Bool(*value),
+            Scalar::Number(value) => Prop::Number(*value),
+            Scalar::Text(value) => match text::clean(value, PARAMETER_CHARS_MAX) {
+                Some(value) => Prop::Text(value),
+                None => continue,
+            },
+        };
+        let size = name.len() + match &value {
+            Prop::Bool(_) | Prop::Number(_) => 8,
+            Prop::Text(value) => value.len(),
+        };
+        if props.len() == PROPS_MAX || bytes + size > PROPS_BYTES_MAX {
+            break;
+        }
+        bytes += size;
+        props.insert(name, value);
+    }
+    props
+}
+
+fn client_of(client: &Client, settings: &ProjectSettings, unlinked: bool) -> Client {
+    let ip = match settings.ip {
+        _ if unlinked => None,
+        IpMode::Full => client.ip,
+        IpMode::Masked => client.ip.map(masked),
+        IpMode::None => None,
+    };
+    Client {
+        ip,
+        user_agent: client.user_agent.as_deref().and_then(|agent| text::clean(agent, USER_AGENT_CHARS_MAX)),
+        ..client.clone()
+    }
+}
+
+fn masked(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => {
+            let [a, b, c, _] = ip.octets();
+            IpAddr::V4(Ipv4Addr::new(a, b, c, 0))
+        }
+        IpAddr::V6(ip) => {
+            let [a, b, c, ..] = ip.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
+        }
+    }
+}
+
+const EMAIL_FIELDS: &[&str] = &[
+    "email", "e-mail", "e_mail", "mail", "email_address", "email-address", "emailaddress", "your-email", "your_email",
+    "work_email", "business_email",
+];
+const FIRST_NAME_FIELDS: &[&str] = &[
+    "first_name", "first-name", "firstname", "first name", "fname", "f_name", "given-name", "given_name", "givenname",
+];
+const LAST_NAME_FIELDS: &[&str] = &[
+    "last_name", "last-name", "lastname", "last name", "lname", "l_name", "surname", "family-name", "family_name",
+    "familyname",
+];
+const FULL_NAME_FIELDS: &[&str] = &["name", "full_name", "full-name", "fullname", "your-name", "your_name"];
+
+fn form_of(raw: &RawForm<'_>, pixel: &PixelContext) -> Form {
+    let entries = match raw {
+        RawForm::Fields(entries) => Cow::Borrowed(entries.as_slice()),
+        RawForm::Text(text) => Cow::Owned(form_in(text).unwrap_or_default()),
+        RawForm::Other => return Form::default(),
+    };
+    let mut form = Form::default();
+    let mut full_name = None;
+    for (name, value) in entries.iter() {
+        let name = name.trim().to_lowercase();
+        let Some(value) = value.to_text().and_then(|value| text::clean(&value, PARAMETER_CHARS_MAX)) else { continue };
+        if is_sensitive(&name, &value) {
+            continue;
+        }
+        if EMAIL_FIELDS.contains(&&*name) {
+            if form.email.is_none() {
+                form.email = value.parse().ok();
+            }
+        } else if FIRST_NAME_FIELDS.contains(&&*name) {
+            form.first_name.get_or_insert(value);
+        } else if LAST_NAME_FIELDS.contains(&&*name) {
+            form.last_name.get_or_insert(value);
+        } else if pixel.pixel.settings.form_fields.contains(&name) {
+            form.extra.entry(name).or_insert(value);
+        } else if FULL_NAME_FIELDS.contains(&&*name) {
+            full_name.get_or_insert(value);
+        }
+    }
+    if let (None, None, Some(full)) = (&form.first_name, &form.last_name, full_name) {
+        let (first, last) = full.split_once(' ').unwrap_or((&full, ""));
+        form.first_name = text::clean(first, PARAMETER_CHARS_MAX);
+        form.last_name = text::clean(last, PARAMETER_CHARS_MAX);
+    }
+    form
+}
+
+/// Whether a field must not be kept, whatever the pixel says: passwords, and values that look like a payment card
+/// (13 to 19 digits with a right Luhn sum, ISO/IEC 7812-1) or a US social security number.
+fn is_sensitive(name: &str, value: &str) -> bool {
+    let digits: Vec<u32> = value.chars().filter_map(|c| c.to_digit(10)).collect();
+    let only_digits = value.chars().all(|c| c.is_ascii_digit() || matches!(c, ' ' | '-' | '.'));
+    let parts: Vec<usize> = value.split('-').map(str::len).collect();
+    name.contains("password")
+        || name.contains("passwd")
+        || (only_digits && (13..=19).contains(&digits.len()) && luhn_holds(&digits))
+        || (only_digits && parts == [3, 2, 4])
+}
+
+fn luhn_holds(digits: &[u32]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| match (place % 2, digit * 2) {
+            (0, _) => *digit,
+            (_, doubled) if doubled > 9 => doubled - 9,
+            (_, doubled) => doubled,
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ProjectId;
+    use crate::project::{Pixel, PixelSettings, Project};
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn pixel() -> PixelContext {
+        let created_at = at("2026-01-01T00:00:00Z");
+        let project = Project {
+            id: ProjectId::new(created_at, [1; 16]),
+            slug: "acme".parse().unwrap(),
+            name: "Acme".into(),
+            settings: ProjectSettings::default(),
+            created_at,
+            archived_at: None,
+        };
+        let pixel = Pixel {
+            id: "px".parse().unwrap(),
+            project_id: project.id,
+            name: "Site".into(),
+            settings: PixelSettings::default(),
+            created_at,
+            archived_at: None,
+        };
+        PixelContext { pixel, project }
+    }
+
+    fn context(pixel: &PixelContext) -> ParseContext<'_> {
+        ParseContext {
+            pixel,
+            received_at: at("2026-11-23T12:00:00Z"),
+            fallback_id: EventId::of_text("fallback"),
+            header_cookie: None,
+            fallback_cookie: "fallback-cookie".parse().unwrap(),
+            client: Client { ip: "203.0.113.77".parse().ok(), ..Client::default() },
+            gpc: false,
+            referer: None,
+        }
+    }
+
+    fn parse_in(pixel: &PixelContext, json: &str) -> Collected {
+        Event::parse(&serde_json::from_str(json).unwrap(), &context(pixel)).unwrap()
+    }
+
+    fn parse(json: &str) -> Collected {
+        parse_in(&pixel(), json)
+    }
+
+    fn parse_page_view(more: &str) -> Collected {
+        parse(&format!(r#"{{"page_url":"https://acme.example/p?a=1"{more}}}"#))
+    }
+
+    #[test]
+    fn an_event_needs_a_page_and_nothing_else() {
+        let pixel = pixel();
+        for (json, problem) in [
+            ("{}", "is required"),
+            (r#"{"page_url":7}"#, "is required"),
+            (r#"{"page_url":"javascript:alert(1)"}"#, "is not an http or https URL with a host"),
+        ] {
+            let error = Event::parse(&serde_json::from_str(json).unwrap(), &context(&pixel)).unwrap_err();
+            assert_eq!(error.problems, [FieldProblem { field: "page_url", problem: problem.to_owned() }]);
+        }
+        let event = parse_page_view("").event;
+        assert_eq!(event.kind, EventKind::Pageview);
+        assert_eq!(event.id, EventId::of_text("fallback"));
+        assert_eq!(event.occurred_at, event.received_at);
+    }
+
+    #[test]
+    fn a_strange_value_never_costs_an_event() {
+        let event = parse_page_view(
+            r#","timestamp":{},"viewport":[],"screen":{"width":-1,"height":1e99},"value":"NaN","props":7,"event_type":"<b>","visitor_cookie":"é","consent":1,"utm_content":"data:x\u0000","event_id":[],"form_data":"{not json"#
+                .replace("{not json", "{not json\"")
+                .as_str(),
+        )
+        .event;
+        assert_eq!(event.occurred_at, event.received_at);
+        assert_eq!((event.viewport, event.screen, event.value), (None, None, None));
+        assert_eq!(event.kind, EventKind::Custom("_b_".into()));
+        assert_eq!(event.visitor, VisitorName::Cookie("fallback-cookie".parse().unwrap()));
+        assert_eq!(event.signals.utm.content.as_deref(), Some("data:x"));
+        assert_eq!(event.form, None);
+    }
+
+    #[test]
+    fn a_clients_clock_is_believed_within_72_hours_back_and_5_minutes_ahead() {
+        for (timestamp, occurred) in [
+            (r#""2026-11-23T13:58:00+02:00""#, "2026-11-23T11:58:00Z"),
+            (r#""2026-11-01T00:00:00Z""#, "2026-11-20T12:00:00Z"),
+            (r#""2030-01-01T00:00:00Z""#, "2026-11-23T12:05:00Z"),
+            ("1795435140000", "2026-11-23T11:59:00Z"),
+            ("1e300", "2026-11-23T12:00:00Z"),
+        ] {
+            let event = parse_page_view(&format!(r#","timestamp":{timestamp}"#)).event;
+            assert_eq!(event.occurred_at, at(occurred), "{timestamp}");
+        }
+    }
+
+    #[test]
+    fn body_beats_page_beats_referrer_and_empty_beats_nothing() {
+        let event = parse(
+            r#"{"page_url":"https://a.example/?utm_source=page&utm_medium=page","referrer_url":"https://a.example/?utm_source=ref&utm_medium=ref&utm_term=ref","utm_source":"body","utm_medium":"","utm_term":null}"#,
+        )
+        .event;
+        let utm = event.signals.utm;
+        assert_eq!(
+            (utm.source.as_deref(), utm.medium.as_deref(), utm.term.as_deref()),
+            (Some("body"), Some("page"), Some("ref"))
+        );
+    }
+
+    #[test]
+    fn the_replaced_tools_copies_of_parameters_do_not_speak_for_the_visit() {
+        let event = parse(
+            r#"{"page_url":"https://a.example/?utm_source=page","utm_source":"old","gclid":"old","attribution_source":"first_visit"}"#,
+        )
+        .event;
+        assert_eq!(event.signals.utm.source.as_deref(), Some("page"));
+        assert_eq!(event.signals.click_ids, []);
+    }
+
+    #[test]
+    fn what_decides_an_arrival_is_utm_then_click_id_then_another_sites_referrer() {
+        let of = |query: &str, referrer: &str| {
+            parse(&format!(r#"{{"page_url":"https://www.acme.example/{query}","referrer_url":"{referrer}"}}"#)).arrival
+        };
+        let external = |kind, host: Option<&str>| Arrival::External { kind, referrer_host: host.map(str::to_owned) };
+        assert_eq!(of("?utm_source=x&gclid=y", "https://t.example/"), external(TouchKind::Utm, Some("t.example")));
+        assert_eq!(of("?gclid=y", ""), external(TouchKind::ClickId, None));
+        assert_eq!(of("?gad_source=1", ""), Arrival::Direct);
+        assert_eq!(of("", "https://www.google.com/"), external(TouchKind::Referrer, Some("www.google.com")));
+        assert_eq!(of("", "android-app://com.google.android.gm/"), external(TouchKind::Referrer, Some("com.google.android.gm")));
+        assert_eq!(of("", "https://shop.acme.example/cart"), Arrival::Internal);
+        assert_eq!(of("", "https://checkout.stripe.com/c/pay"), Arrival::Internal);
+        assert_eq!(of("", "https://notstripe.com/"), external(TouchKind::Referrer, Some("notstripe.com")));
+        assert_eq!(of("", "nonsense"), Arrival::Direct);
+    }
+
+    #[test]
+    fn a_form_with_an_email_is_a_submission_whatever_its_type() {
+        for kind in ["pageview", "form_submission", "newsletter"] {
+            let event = parse_page_view(&format!(r#","event_type":"{kind}","form_data":{{"E-Mail":" Jane@X.example "}}"#)).event;
+            assert_eq!(event.kind, EventKind::FormSubmit, "{kind}");
+            assert_eq!(event.form.unwrap().email.unwrap().as_str(), "jane@x.example");
+        }
+        let identify = parse_page_view(r#","event_type":"identify","form_data":{"email":"jane@x.example"}"#).event;
+        assert_eq!(identify.kind, EventKind::Identify);
+        let without = parse_page_view(r#","event_type":"form_submit","form_data":{"email":"none"}"#).event;
+        assert_eq!((without.kind, without.form), (EventKind::FormSubmit, None));
+    }
+
+    #[test]
+    fn only_allowed_fields_of_a_form_are_kept() {
+        let mut pixel = pixel();
+        pixel.pixel.settings.form_fields = vec!["company".into(), "card".into(), "password".into()];
+        let event = parse_in(
+            &pixel,
+            r#"{"page_url":"https://a.example/","form_data":"{\"email\":\"a@x.example\",\"name\":\"Jane van Doe\",\"company\":\"Acme\",\"phone\":\"1\",\"card\":\"4111 1111 1111 1111\",\"password\":\"x\",\"contact_mail\":\"b@x.example\"}"}"#,
+        )
+        .event;
+        let form = event.form.unwrap();
+        assert_eq!((form.first_name.as_deref(), form.last_name.as_deref()), (Some("Jane"), Some("van Doe")));
+        assert_eq!(form.extra.into_iter().collect::<Vec<_>>(), [("company".to_owned(), "Acme".to_owned())]);
+    }
+
+    #[test]
+    fn without_the_wish_to_be_recognised_cookie_click_ids_and_address_are_not_kept() {
+        let pixel = pixel();
+        let raw = serde_json::from_str(r#"{"page_url":"https://a.example/?utm_source=x&gclid=y","visitor_cookie":"cookie-12345"}"#).unwrap();
+        let event = Event::parse(&raw, &ParseContext { gpc: true, ..context(&pixel) }).unwrap().event;
+        assert_eq!(event.visitor, VisitorName::Unlinked);
+        assert_eq!((event.signals.click_ids.len(), event.client.ip), (0, None));
+        assert_eq!(event.signals.utm.source.as_deref(), Some("x"));
+
+        let mut strict = pixel.clone();
+        strict.project.settings.consent = ConsentMode::Required;
+        let asked = |consent: &str| {
+            let json = format!(r#"{{"page_url":"https://a.example/","visitor_cookie":"cookie-12345"{consent}}}"#);
+            parse_in(&strict, &json).event.visitor
+        };
+        assert_eq!(asked(""), VisitorName::Unlinked);
+        assert_eq!(asked(r#","consent":"denied""#), VisitorName::Unlinked);
+        assert_eq!(asked(r#","consent":"granted""#), VisitorName::Cookie("cookie-12345".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_project_that_honours_gpc_wants_no_page_views_but_forms() {
+        let mut pixel = pixel();
+        pixel.project.settings.gpc = GpcMode::Honour;
+        let parse = |json: &str| {
+            Event::parse(&serde_json::from_str(json).unwrap(), &ParseContext { gpc: true, ..context(&pixel) }).unwrap()
+        };
+        assert_eq!(parse(r#"{"page_url":"https://a.example/"}"#).unwanted, Some(Unwanted::Gpc));
+        assert_eq!(parse(r#"{"page_url":"https://a.example/","form_data":{"email":"a@x.example"}}"#).unwanted, None);
+    }
+
+    #[test]
+    fn another_id_than_a_uuid_v7_is_kept_beside_the_one_made_of_it() {
+        let event = parse_page_view(r#","event_id":"order-17""#).event;
+        assert_eq!((event.id, event.original_id.as_deref()), (EventId::of_text("order-17"), Some("order-17")));
+        let own = parse_page_view(r#","event_id":"019AB0E4-7C00-7abc-8def-0123456789ab""#).event;
+        assert_eq!(own.original_id, None);
+    }
+
+    #[test]
+    fn an_address_is_kept_as_the_project_says() {
+        let mut pixel = pixel();
+        for (mode, kept) in [(IpMode::Full, Some("203.0.113.77")), (IpMode::Masked, Some("203.0.113.0")), (IpMode::None, None)] {
+            pixel.project.settings.ip = mode;
+            let event = parse_in(&pixel, r#"{"page_url":"https://a.example/"}"#).event;
+            assert_eq!(event.client.ip, kept.and_then(|ip| ip.parse().ok()), "{mode:?}");
+        }
+        assert_eq!(masked("2001:db8:1:2:3::4".parse().unwrap()).to_string(), "2001:db8:1::");
+    }
+
+    #[test]
+    fn properties_are_kept_up_to_their_bounds() {
+        let many = (0..50).map(|n| format!(r#""k{n}":{n}"#)).collect::<Vec<_>>().join(",");
+        assert_eq!(parse_page_view(&format!(r#","props":{{{many}}}"#)).event.props.len(), PROPS_MAX);
+        let long = (0..9).map(|n| format!(r#""k{n}":"{}""#, "x".repeat(400))).collect::<Vec<_>>().join(",");
+        assert_eq!(parse_page_view(&format!(r#","props":{{{long}}}"#)).event.props.len(), 5);
+    }
+
+    #[test]
+    fn a_gif_without_own_signals_takes_those_of_the_page_that_shows_it() {
+        let pixel = pixel();
+        let raw = serde_json::from_str(r#"{"page_url":"https://a.example/p"}"#).unwrap();
+        let with = |referer| Event::parse(&raw, &ParseContext { referer: Some(referer), ..context(&pixel) }).unwrap();
+        assert_eq!(with("https://a.example/p?gclid=x").event.signals.click_id("gclid"), Some("x"));
+        assert!(with("https://b.example/p?gclid=x").event.signals.is_silent());
     }
 }
