@@ -9,7 +9,6 @@ use super::{Dossier, SessionSpan, Wanted};
 use crate::click_id;
 use crate::crm::{FieldName, FieldValue, WritePolicy};
 use crate::project::{CrmSettings, ProjectSettings, TouchChoice, UrlQuery};
-use crate::time::Timestamp;
 use crate::touch::Touch;
 use crate::web_url::without_query;
 

@@ -1,0 +1,310 @@
+//! Taking in events: a bounded queue, groups, one commit each, and every sender answered after it.
+//!
+//! A group is what was queued while the group before it was committed, so that groups grow with the load and nobody
+//! waits for company. Groups of different shards are committed side by side; a visitor's events always meet in one
+//! shard.
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use leadtrail_domain::event::{Collected, StoredEvent};
+use leadtrail_domain::ingest::{Decision, IngestPolicy, Policies, ingest, query_for};
+use leadtrail_domain::ports::{StoreError, Visits};
+use leadtrail_domain::visit::{Answer, Freshness};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// How often a group is decided anew because its state has changed, before its senders are asked to try again.
+const STALE_RETRIES_MAX: u32 = 10;
+/// How many groups a slow watcher may fall behind before it misses some.
+const WATCH_GROUPS_MAX: usize = 256;
+/// When to try again after the queue was full.
+const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// When to try again after the store did not answer.
+const UNAVAILABLE_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// How events are taken in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IngestSettings {
+    /// How many groups are committed side by side: 1 but for a store whose fsync is slow.
+    pub shards: usize,
+    /// How many events wait at most, over all shards.
+    pub queue_max: usize,
+    /// How many events a group has at most.
+    pub group_max: usize,
+}
+
+impl Default for IngestSettings {
+    fn default() -> Self {
+        Self { shards: 1, queue_max: 8_192, group_max: 512 }
+    }
+}
+
+/// The way in for events. Cloned freely; when the last one is gone, what is queued is still committed.
+#[derive(Clone)]
+pub struct Ingest {
+    shards: Arc<[mpsc::Sender<Waiting>]>,
+    committed: broadcast::Sender<Arc<[StoredEvent]>>,
+}
+
+/// The tasks behind an [`Ingest`].
+#[derive(Debug)]
+pub struct IngestTasks(Vec<JoinHandle<()>>);
+
+/// Why an event was not taken in. It is not stored, unless said otherwise.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The queue is full: the service is asked for more than it can do.
+    #[error("the queue is full")]
+    Busy {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The store does not answer. The event may be stored all the same; sending it again is harmless.
+    #[error("the store is unavailable")]
+    Unavailable {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The service is shutting down.
+    #[error("the service is shutting down")]
+    ShuttingDown,
+    /// The store will never take this event.
+    #[error("the store rejects the event")]
+    Rejected,
+}
+
+struct Waiting {
+    event: Collected,
+    policy: IngestPolicy,
+    answer: oneshot::Sender<Result<Answer, IngestError>>,
+}
+
+impl Ingest {
+    /// Starts the tasks that commit to `visits`. Must be called within a tokio runtime.
+    pub fn start(visits: &Arc<dyn Visits>, settings: &IngestSettings) -> (Self, IngestTasks) {
+        let shards = settings.shards.max(1);
+        let queue_max = (settings.queue_max / shards).max(1);
+        let (committed, _) = broadcast::channel(WATCH_GROUPS_MAX);
+        let mut tasks = Vec::with_capacity(shards);
+        let senders = (0..shards).map(|_| {
+            let (sender, queue) = mpsc::channel(queue_max);
+            let shard = Shard {
+                queue,
+                visits: Arc::clone(visits),
+                group_max: settings.group_max.max(1),
+                committed: committed.clone(),
+            };
+            tasks.push(tokio::spawn(shard.run()));
+            sender
+        });
+        let ingest = Self { shards: senders.collect(), committed };
+        (ingest, IngestTasks(tasks))
+    }
+
+    /// Takes in one event and answers once it is durable.
+    ///
+    /// # Errors
+    /// As [`IngestError`] says.
+    pub async fn collect(&self, event: Collected, policy: IngestPolicy) -> Result<Answer, IngestError> {
+        let (answer, answered) = oneshot::channel();
+        let shard = &self.shards[self.shard_of(&event)];
+        match shard.try_send(Waiting { event, policy, answer }) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                return Err(IngestError::Busy { retry_after: BUSY_RETRY_AFTER });
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(IngestError::ShuttingDown),
+        }
+        answered.await.unwrap_or(Err(IngestError::ShuttingDown))
+    }
+
+    /// The events of each group, once committed. A watcher that falls behind misses groups; nobody waits for it.
+    pub fn watch(&self) -> broadcast::Receiver<Arc<[StoredEvent]>> {
+        self.committed.subscribe()
+    }
+
+    fn shard_of(&self, collected: &Collected) -> usize {
+        let event = &collected.event;
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        let hash = hasher.hash_one((event.project_id, event.visitor.cookie()));
+        let shards = u64::try_from(self.shards.len()).unwrap_or(1);
+        usize::try_from(hash % shards).unwrap_or(0)
+    }
+}
+
+impl IngestTasks {
+    /// Returns once every queued event has been answered, after the last [`Ingest`] is gone.
+    pub async fn finished(self) {
+        for task in self.0 {
+            if let Err(error) = task.await {
+                tracing::error!(error = &error as &dyn std::error::Error, "a task that takes in events ended early");
+            }
+        }
+    }
+}
+
+struct Shard {
+    queue: mpsc::Receiver<Waiting>,
+    visits: Arc<dyn Visits>,
+    group_max: usize,
+    committed: broadcast::Sender<Arc<[StoredEvent]>>,
+}
+
+impl Shard {
+    async fn run(mut self) {
+        let mut group = Vec::with_capacity(self.group_max);
+        while self.queue.recv_many(&mut group, self.group_max).await > 0 {
+            let outcome = self.commit_group(std::mem::take(&mut group)).await;
+            if outcome == Outcome::StoreDown {
+                self.turn_away_the_queue();
+            }
+        }
+    }
+
+    /// While the store is down, waiting longer helps nobody: whoever is queued learns at once to try again.
+    fn turn_away_the_queue(&mut self) {
+        while let Ok(waiting) = self.queue.try_recv() {
+            waiting.refuse(IngestError::Unavailable { retry_after: UNAVAILABLE_RETRY_AFTER });
+        }
+    }
+
+    async fn commit_group(&self, group: Vec<Waiting>) -> Outcome {
+        let started = Instant::now();
+        let (events, senders) = parts(group);
+        match self.decide_and_commit(&events).await {
+            Ok(answers) => {
+                tracing::debug!(
+                    batch.len = events.len(),
+                    duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                    "committed a group of events"
+                );
+                answer_all(senders, answers);
+                Outcome::Done
+            }
+            Err(error) if is_outage(&error) => {
+                tracing::warn!(
+                    batch.len = events.len(),
+                    error = &error as &dyn std::error::Error,
+                    "the store did not take a group of events"
+                );
+                for sender in senders {
+                    sender.refuse(IngestError::Unavailable { retry_after: UNAVAILABLE_RETRY_AFTER });
+                }
+                Outcome::StoreDown
+            }
+            Err(error) => {
+                tracing::warn!(
+                    batch.len = events.len(),
+                    error = &error as &dyn std::error::Error,
+                    "a group of events was rejected; its members are tried one by one"
+                );
+                self.commit_singly(events, senders).await
+            }
+        }
+    }
+
+    /// One bad event must not fail its neighbours.
+    async fn commit_singly(&self, events: Vec<Entry>, senders: Vec<Sender>) -> Outcome {
+        let mut outcome = Outcome::Done;
+        for (event, sender) in events.into_iter().zip(senders) {
+            if outcome == Outcome::StoreDown {
+                sender.refuse(IngestError::Unavailable { retry_after: UNAVAILABLE_RETRY_AFTER });
+                continue;
+            }
+            match self.decide_and_commit(std::slice::from_ref(&event)).await {
+                Ok(answers) => answer_all(vec![sender], answers),
+                Err(error) if is_outage(&error) => {
+                    sender.refuse(IngestError::Unavailable { retry_after: UNAVAILABLE_RETRY_AFTER });
+                    outcome = Outcome::StoreDown;
+                }
+                Err(error) => {
+                    tracing::error!(
+                        event.id = %event.0.event.id,
+                        error = &error as &dyn std::error::Error,
+                        "the store rejects an event"
+                    );
+                    sender.refuse(IngestError::Rejected);
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn decide_and_commit(&self, entries: &[Entry]) -> Result<Vec<Answer>, StoreError> {
+        let events: Vec<Collected> = entries.iter().map(|(event, _)| event.clone()).collect();
+        let policies: Policies =
+            entries.iter().map(|(event, policy)| (event.event.project_id, policy.clone())).collect();
+        let mut query = query_for(&events);
+        let mut retries = 0;
+        loop {
+            let known = self.visits.load(&query).await?;
+            let Decision { changes, answers } = ingest(&known, &events, &policies);
+            let committed =
+                if changes.events.is_empty() { Ok(()) } else { self.visits.commit(&changes).await };
+            match committed {
+                Ok(()) => {
+                    if self.committed.receiver_count() > 0 && !changes.events.is_empty() {
+                        // Nobody listening any more is fine.
+                        self.committed.send(changes.events.into()).ok();
+                    }
+                    return Ok(answers);
+                }
+                Err(StoreError::Stale) if retries < STALE_RETRIES_MAX => {
+                    retries += 1;
+                    for freshness in query.visitors.values_mut() {
+                        *freshness = Freshness::Current;
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+type Entry = (Collected, IngestPolicy);
+
+struct Sender(oneshot::Sender<Result<Answer, IngestError>>);
+
+impl Sender {
+    fn refuse(self, error: IngestError) {
+        self.tell(Err(error));
+    }
+
+    fn tell(self, answer: Result<Answer, IngestError>) {
+        // A sender that has gone away does not need its answer.
+        self.0.send(answer).ok();
+    }
+}
+
+impl Waiting {
+    fn refuse(self, error: IngestError) {
+        Sender(self.answer).refuse(error);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    StoreDown,
+}
+
+fn parts(group: Vec<Waiting>) -> (Vec<Entry>, Vec<Sender>) {
+    group.into_iter().map(|waiting| ((waiting.event, waiting.policy), Sender(waiting.answer))).unzip()
+}
+
+fn answer_all(senders: Vec<Sender>, answers: Vec<Answer>) {
+    for (sender, answer) in senders.into_iter().zip(answers) {
+        sender.tell(Ok(answer));
+    }
+}
+
+/// Whether the same call may succeed later. A state that keeps changing is one: its senders try again.
+fn is_outage(error: &StoreError) -> bool {
+    match error {
+        StoreError::Transient(_) | StoreError::Stale => true,
+        StoreError::Rejected(_) | StoreError::Taken(_) | StoreError::Corrupt { .. } | StoreError::LeaseLost => false,
+    }
+}

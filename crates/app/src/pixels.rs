@@ -1,0 +1,94 @@
+//! What is known of pixels, at most two seconds old.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leadtrail_domain::id::{PixelId, Slug};
+use leadtrail_domain::ingest::{CrmRoute, IngestPolicy};
+use leadtrail_domain::ports::{Projects, StoreError};
+use leadtrail_domain::project::{PixelContext, Project};
+use moka::future::Cache;
+
+/// How old an answer may be: a change made by the API or the command line reaches a running server within this time.
+pub const PIXEL_AGE_MAX: Duration = Duration::from_secs(2);
+/// How many pixels are remembered.
+pub const PIXELS_MAX: u64 = 20_000;
+
+/// The pixels, read through a bounded cache.
+#[derive(Clone)]
+pub struct Pixels {
+    projects: Arc<dyn Projects>,
+    service: Arc<ServicePolicy>,
+    cache: Cache<PixelId, Arc<KnownPixel>>,
+}
+
+/// What the service's own settings say where a project's say nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ServicePolicy {
+    /// The CRM connections there are.
+    pub accounts: BTreeSet<Slug>,
+    /// How long after a form the CRM is told.
+    pub sync_delay: Duration,
+}
+
+/// A pixel with what follows from its project's settings and the service's.
+#[derive(Clone, PartialEq, Debug)]
+pub struct KnownPixel {
+    /// The pixel and its project.
+    pub context: PixelContext,
+    /// What the project wants of the decision.
+    pub policy: IngestPolicy,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Miss {
+    #[error("there is no such pixel")]
+    Unknown,
+    #[error("the pixel could not be looked up")]
+    Store(#[source] StoreError),
+}
+
+impl Pixels {
+    /// The pixels of a store, under the service's settings.
+    pub fn new(projects: Arc<dyn Projects>, service: ServicePolicy) -> Self {
+        let cache = Cache::builder().max_capacity(PIXELS_MAX).time_to_live(PIXEL_AGE_MAX).build();
+        Self { projects, service: Arc::new(service), cache }
+    }
+
+    /// A pixel, where it exists, archived or not. Unknown ones are asked for each time; of several askers at a time,
+    /// one asks the store.
+    ///
+    /// # Errors
+    /// `Transient` with the cause when the store does not answer.
+    pub async fn known(&self, id: &PixelId) -> Result<Option<Arc<KnownPixel>>, StoreError> {
+        if let Some(known) = self.cache.get(id).await {
+            return Ok(Some(known));
+        }
+        let asked = self.cache.try_get_with(id.clone(), async {
+            let context = self.projects.pixel_context(id).await.map_err(Miss::Store)?.ok_or(Miss::Unknown)?;
+            let policy = self.service.for_project(&context.project);
+            Ok::<_, Miss>(Arc::new(KnownPixel { context, policy }))
+        });
+        match asked.await {
+            Ok(known) => Ok(Some(known)),
+            Err(miss) if matches!(*miss, Miss::Unknown) => Ok(None),
+            Err(miss) => Err(StoreError::transient(miss)),
+        }
+    }
+}
+
+impl ServicePolicy {
+    /// What follows for a project: its leads are told where its CRM is on and its account exists.
+    fn for_project(&self, project: &Project) -> IngestPolicy {
+        let settings = &project.settings;
+        let told = settings.crm.enabled && self.accounts.contains(&settings.crm.account);
+        IngestPolicy {
+            crm: told.then(|| CrmRoute {
+                account: settings.crm.account.clone(),
+                delay: settings.sync_delay.map_or(self.sync_delay, Duration::from),
+            }),
+            split_sessions_on_campaign: settings.split_sessions_on_campaign,
+        }
+    }
+}

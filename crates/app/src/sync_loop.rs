@@ -1,0 +1,347 @@
+//! Telling the CRM: due jobs are claimed by lease, built, matched, written and settled, so that a crash at any point
+//! loses nothing and repeats harmlessly.
+//!
+//! Order of a job, each step durable before the next begins: claim; freeze what is wanted; look the person up; record
+//! the write that is about to be sent; send it; settle. Whoever comes after a crash finds either no recorded write, and
+//! looks up again, or a recorded one, and sends the very same again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use leadtrail_domain::crm::{FieldKey, Patch, PersonId, PersonQuery};
+use leadtrail_domain::id::Slug;
+use leadtrail_domain::lead::Lead;
+use leadtrail_domain::ports::{Clock, Crm, CrmError, Planned, Projects, StoreError, SyncJobs};
+use leadtrail_domain::project::{NameMatch, Project};
+use leadtrail_domain::sync::matching::{Match, judge};
+use leadtrail_domain::sync::plan::{Resolved, permitted, resolve};
+use leadtrail_domain::sync::schedule::{self, NOT_FOUND_RETRIES, Verdict, next_look, verdict};
+use leadtrail_domain::sync::{Claim, JobStatus, Lease, NextStep, PlannedWrite, Settlement, SyncJob, Wanted, fields};
+use tokio::sync::broadcast;
+
+use crate::shutdown::Shutdown;
+
+/// How many outcomes a slow watcher may fall behind before it misses some.
+const WATCH_MAX: usize = 1_024;
+/// How often a job is built anew because a further lead joined meanwhile.
+const FREEZE_RETRIES_MAX: u32 = 10;
+/// How far before the form a person may have been added whom the CRM's search does not know yet.
+const SEARCH_LAG: Duration = Duration::from_mins(15);
+/// When a job whose connection is not set up is tried again.
+const NO_ACCOUNT_WAIT: Duration = Duration::from_mins(5);
+
+/// The CRM connections by name.
+pub type Accounts = BTreeMap<Slug, Arc<dyn Crm>>;
+
+/// How the queue is worked on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SyncSettings {
+    /// How often due jobs are asked for.
+    pub poll: Duration,
+    /// How many are claimed at a time.
+    pub batch: u32,
+    /// How many are worked on side by side.
+    pub workers: usize,
+    /// For how long a job is claimed, and renewed when its work begins. More than `job_time_max`.
+    pub lease: Duration,
+    /// How long the work on one job may take.
+    pub job_time_max: Duration,
+    /// When, after the form, a person who was not found is looked for again.
+    pub not_found_retries: Vec<Duration>,
+}
+
+impl Default for SyncSettings {
+    fn default() -> Self {
+        Self {
+            poll: Duration::from_secs(5),
+            batch: 50,
+            workers: 4,
+            lease: Duration::from_secs(90),
+            job_time_max: Duration::from_secs(30),
+            not_found_retries: NOT_FOUND_RETRIES.to_vec(),
+        }
+    }
+}
+
+/// What became of an attempt, for whoever watches.
+#[derive(Clone, PartialEq, Debug)]
+pub struct SyncOutcome {
+    /// The job as it was claimed.
+    pub job: SyncJob,
+    /// What was recorded.
+    pub settlement: Settlement,
+}
+
+/// The loop that works on the queue. Any number may run, on any number of nodes.
+pub struct SyncLoop {
+    jobs: Arc<dyn SyncJobs>,
+    projects: Arc<dyn Projects>,
+    accounts: Accounts,
+    clock: Arc<dyn Clock>,
+    settings: SyncSettings,
+    outcomes: broadcast::Sender<SyncOutcome>,
+}
+
+/// Why the work on a job stopped before it could be settled by a rule.
+#[derive(Debug, thiserror::Error)]
+enum Halt {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Crm(#[from] CrmError),
+}
+
+impl SyncLoop {
+    /// A loop over the queue of a store.
+    pub fn new(
+        jobs: Arc<dyn SyncJobs>,
+        projects: Arc<dyn Projects>,
+        accounts: Accounts,
+        clock: Arc<dyn Clock>,
+        settings: SyncSettings,
+    ) -> Self {
+        let (outcomes, _) = broadcast::channel(WATCH_MAX);
+        Self { jobs, projects, accounts, clock, settings, outcomes }
+    }
+
+    /// What becomes of each attempt, once recorded.
+    pub fn watch(&self) -> broadcast::Receiver<SyncOutcome> {
+        self.outcomes.subscribe()
+    }
+
+    /// Works on the queue until the shutdown; a job that is being worked on is finished first.
+    pub async fn run(&self, mut shutdown: Shutdown) {
+        while !shutdown.is_due() {
+            let more = match self.pass(&shutdown).await {
+                Ok(claimed) => claimed == self.settings.batch,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the queue of syncs is out of reach");
+                    false
+                }
+            };
+            if !more {
+                tokio::select! {
+                    () = tokio::time::sleep(self.settings.poll) => {}
+                    () = shutdown.due() => {}
+                }
+            }
+        }
+    }
+
+    /// Claims what is due once and works on it. How many jobs were claimed.
+    ///
+    /// # Errors
+    /// As the store answers the claim.
+    pub async fn pass(&self, shutdown: &Shutdown) -> Result<u32, StoreError> {
+        let claims = self.jobs.claim(self.clock.now(), self.settings.lease, self.settings.batch).await?;
+        let claimed = u32::try_from(claims.len()).unwrap_or(u32::MAX);
+        futures::stream::iter(claims)
+            .for_each_concurrent(self.settings.workers.max(1), |claim| self.attempt(claim, shutdown))
+            .await;
+        Ok(claimed)
+    }
+
+    async fn attempt(&self, claim: Claim, shutdown: &Shutdown) {
+        let job_id = claim.job.id;
+        if let Err(error) = self.try_attempt(claim, shutdown).await {
+            match error {
+                StoreError::LeaseLost => {
+                    tracing::info!(sync_job.id = %job_id, "another worker has the job by now");
+                }
+                error => {
+                    // The lease runs out by itself; a write that was sent stays recorded as planned.
+                    tracing::warn!(
+                        sync_job.id = %job_id,
+                        error = &error as &dyn std::error::Error,
+                        "an attempt could not be recorded; the job is claimed again later"
+                    );
+                }
+            }
+        }
+    }
+
+    async fn try_attempt(&self, claim: Claim, shutdown: &Shutdown) -> Result<(), StoreError> {
+        if shutdown.is_due() {
+            return self.jobs.release(&claim.lease).await;
+        }
+        // Jobs of a batch wait for each other: each begins with a whole lease.
+        let lease = self.jobs.renew(&claim.lease, self.clock.now().plus(self.settings.lease)).await?;
+        let work = tokio::time::timeout(self.settings.job_time_max, self.work(&claim.job, &lease));
+        let (next, note) = match work.await {
+            Ok(Ok(result)) => result,
+            Ok(Err(Halt::Store(error))) => return Err(error),
+            Ok(Err(Halt::Crm(error))) => self.after_failure(&claim.job, &error),
+            Err(_elapsed) => {
+                self.after_failure(&claim.job, &CrmError::Transient("the attempt took too long".to_owned()))
+            }
+        };
+        let settlement = Settlement { at: self.clock.now(), next, note };
+        self.jobs.settle(&lease, &settlement).await?;
+        tracing::info!(sync_job.id = %claim.job.id, note = %settlement.note, "settled an attempt to tell the CRM");
+        // Nobody watching is fine.
+        self.outcomes.send(SyncOutcome { job: claim.job, settlement }).ok();
+        Ok(())
+    }
+
+    fn after_failure(&self, job: &SyncJob, error: &CrmError) -> (NextStep, String) {
+        let put_off = |due_at, failures| NextStep::PutOff {
+            due_at,
+            looks: job.looks,
+            failures,
+            drop_planned: matches!(error, CrmError::NotFound),
+        };
+        let next = match verdict(job, error, self.clock.now()) {
+            Verdict::Again(due_at) => put_off(due_at, job.failures),
+            Verdict::AgainCounted(due_at) => put_off(due_at, job.failures + 1),
+            Verdict::Dead => end(JobStatus::Error, Vec::new(), Vec::new()),
+        };
+        (next, error.to_string())
+    }
+
+    /// One attempt, up to what shall be recorded of it.
+    async fn work(&self, job: &SyncJob, lease: &Lease) -> Result<(NextStep, String), Halt> {
+        let project = self.projects.project(job.project_id).await?;
+        let Some(project) = project.filter(|project| project.settings.crm.enabled) else {
+            let note = "the project's CRM is off".to_owned();
+            return Ok((end(JobStatus::Skipped, Vec::new(), Vec::new()), note));
+        };
+        let Some(crm) = self.accounts.get(&job.account) else {
+            let due_at = self.clock.now().plus(NO_ACCOUNT_WAIT);
+            let next =
+                NextStep::PutOff { due_at, looks: job.looks, failures: job.failures, drop_planned: false };
+            return Ok((next, format!("no CRM connection named {} is set up", job.account)));
+        };
+        let (wanted, lead) = self.wanted(job, lease, &project).await?;
+        let mut written = Vec::new();
+        if let Some(planned) = &job.planned {
+            // The outcome of this write is unknown: the same again has no further effect.
+            written.push(self.send(crm.as_ref(), planned).await?);
+        }
+        let persons = match self.look_up(crm.as_ref(), job, &lead, &project).await? {
+            Match::Persons(persons) => persons,
+            Match::Nobody | Match::Ambiguous(_) if !written.is_empty() => {
+                let persons = written.iter().map(|write| write.person.clone()).collect();
+                return Ok(synced(persons, written, &Resolved::default()));
+            }
+            Match::Nobody => return Ok(self.after_nobody(job)),
+            Match::Ambiguous(persons) => {
+                let note = format!("{} persons match; nothing was written", persons.len());
+                return Ok((end(JobStatus::Ambiguous, persons, Vec::new()), note));
+            }
+        };
+        let resolved = resolve(&wanted, &crm.list_fields().await?, &project.settings.crm);
+        for person in &persons {
+            let Some(write) = self.write_for(crm.as_ref(), job, person, &resolved).await? else { continue };
+            match self.jobs.plan(lease, &write).await? {
+                Planned::Go => written.push(self.send(crm.as_ref(), &write).await?),
+                Planned::Superseded => {
+                    let note = "a newer submission of the same person was written already".to_owned();
+                    return Ok((end(JobStatus::Superseded, Vec::new(), written), note));
+                }
+            }
+        }
+        Ok(synced(persons, written, &resolved))
+    }
+
+    /// What the person shall be told, frozen at the first attempt, and the newest lead it was built from.
+    async fn wanted(&self, job: &SyncJob, lease: &Lease, project: &Project) -> Result<(Wanted, Lead), StoreError> {
+        let mut retries = 0;
+        loop {
+            let dossier = self.jobs.dossier(lease).await?;
+            if let Some(frozen) = &job.wanted {
+                return Ok((frozen.clone(), dossier.lead));
+            }
+            let wanted = fields::wanted(&dossier, &project.settings);
+            match self.jobs.freeze(lease, &wanted).await {
+                Ok(()) => return Ok((wanted, dossier.lead)),
+                Err(StoreError::Stale) if retries < FREEZE_RETRIES_MAX => retries += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn look_up(&self, crm: &dyn Crm, job: &SyncJob, lead: &Lead, project: &Project) -> Result<Match, CrmError> {
+        let settings = &project.settings.crm;
+        let by_email =
+            PersonQuery::Email { email: lead.email.clone(), changed_since: job.created_at.minus(SEARCH_LAG) };
+        let found = judge(&by_email, &crm.find(&by_email).await?, settings.on_many);
+        let by_name = settings.name_match == NameMatch::Unique
+            && crm.capabilities().finds_by_name
+            && schedule::looks_by_name(job.looks, &self.settings.not_found_retries);
+        match (&lead.first_name, &lead.last_name) {
+            // A first or last name alone is no name to write by.
+            (Some(first), Some(last)) if found == Match::Nobody && by_name => {
+                let by_name = PersonQuery::Name(format!("{first} {last}"));
+                Ok(judge(&by_name, &crm.find(&by_name).await?, settings.on_many))
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn after_nobody(&self, job: &SyncJob) -> (NextStep, String) {
+        let looks = job.looks + 1;
+        let now = self.clock.now();
+        match next_look(job, looks, now, &self.settings.not_found_retries) {
+            Some(due_at) => {
+                let next = NextStep::PutOff { due_at, looks, failures: 0, drop_planned: true };
+                (next, format!("look {looks} found nobody; the next one is at {due_at}"))
+            }
+            None => {
+                let note = format!("look {looks} found nobody; it was the last");
+                (end(JobStatus::NotFound, Vec::new(), Vec::new()), note)
+            }
+        }
+    }
+
+    /// The write that a person's present values and our earlier writes leave; `None` when nothing is left to write.
+    async fn write_for(
+        &self,
+        crm: &dyn Crm,
+        job: &SyncJob,
+        person: &PersonId,
+        resolved: &Resolved,
+    ) -> Result<Option<PlannedWrite>, Halt> {
+        let keys: BTreeSet<FieldKey> = resolved.values.keys().cloned().collect();
+        let current = crm.read(person, &keys).await?;
+        let ever_written = self.jobs.ever_written(job.project_id, &job.account, person).await?;
+        let patch = permitted(resolved, &current, &ever_written);
+        let before = current.into_iter().filter(|(key, _)| patch.contains_key(key)).collect();
+        Ok((!patch.is_empty()).then(|| PlannedWrite { person: person.clone(), patch, before }))
+    }
+
+    /// Sends a recorded write; what of it the CRM took.
+    async fn send(&self, crm: &dyn Crm, write: &PlannedWrite) -> Result<PlannedWrite, CrmError> {
+        let receipt = crm.update(&write.person, &write.patch).await?;
+        let taken = |key: &FieldKey| receipt.applied.contains(key);
+        let patch: Patch =
+            write.patch.iter().filter(|(key, _)| taken(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
+        Ok(PlannedWrite { patch, ..write.clone() })
+    }
+}
+
+fn end(status: JobStatus, persons: Vec<PersonId>, written: Vec<PlannedWrite>) -> NextStep {
+    NextStep::End { status, persons, written }
+}
+
+fn synced(persons: Vec<PersonId>, written: Vec<PlannedWrite>, resolved: &Resolved) -> (NextStep, String) {
+    let names = |write: &PlannedWrite| -> Vec<String> {
+        let name = |key: &FieldKey| resolved.values.get(key).map_or_else(|| key.0.clone(), |t| t.name.to_string());
+        write.patch.keys().map(name).collect()
+    };
+    let mut note = match written.as_slice() {
+        [] => "the person has everything already".to_owned(),
+        writes => {
+            let parts: Vec<String> =
+                writes.iter().map(|w| format!("wrote to person {}: {}", w.person, names(w).join(", "))).collect();
+            parts.join("; ")
+        }
+    };
+    if !resolved.left_out.is_empty() {
+        let parts: Vec<String> =
+            resolved.left_out.iter().map(|(name, reason)| format!("{name} ({reason})")).collect();
+        note = format!("{note}; left out: {}", parts.join(", "));
+    }
+    (end(JobStatus::Synced, persons, written), note)
+}
