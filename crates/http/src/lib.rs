@@ -1,1 +1,34 @@
-//! Driving adapter of Leadtrail: actix routes, wire shapes, problem+json
+//! The public side of Leadtrail: what browsers send and load, and what monitors ask. A driving adapter: it turns
+//! requests into calls of [`leadtrail_app`] and their answers into responses, and decides nothing about visits.
+//!
+//! It never logs a body, an address, a cookie or a query, never answers a bad request with a 5xx, and never answers
+//! an event before the store has it.
+//!
+//! ```no_run
+//! use leadtrail_http::{Collector, listen};
+//!
+//! async fn serve(collector: Collector) -> std::io::Result<()> {
+//!     let (address, server) = listen(collector, ([127, 0, 0, 1], 8080).into())?;
+//!     let handle = server.handle();
+//!     // `handle.stop(true)` lets what is under way be answered and ends `server`.
+//!     println!("listening on http://{address}");
+//!     server.await
+//! }
+//! ```
+
+mod body;
+mod collector;
+mod cookie;
+mod cors;
+mod message;
+mod problem;
+mod refusal;
+mod request_id;
+mod routes;
+mod sender;
+mod server;
+mod take;
+
+pub use self::collector::{Collector, Environment, HttpSettings};
+pub use self::message::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
+pub use self::server::listen;

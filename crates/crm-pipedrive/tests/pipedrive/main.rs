@@ -1,0 +1,7 @@
+//! The adapter against a stand-in for Pipedrive that checks every request.
+
+mod fake;
+mod secrets;
+mod states;
+mod suite;
+mod writing;

@@ -1,0 +1,86 @@
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leadtrail_app::ingest::Ingest;
+use leadtrail_app::pixels::Pixels;
+use leadtrail_domain::ports::{Clock, Enrich, Maintenance};
+use url::Url;
+
+/// What the routes work with.
+#[derive(Clone)]
+pub struct Collector {
+    /// The way in for events.
+    pub ingest: Ingest,
+    /// The pixels they are sent to.
+    pub pixels: Pixels,
+    /// What is known of browsers and places.
+    pub enrich: Arc<dyn Enrich>,
+    /// The store's clock.
+    pub clock: Arc<dyn Clock>,
+    /// The store, as far as `/health` asks.
+    pub maintenance: Arc<dyn Maintenance>,
+    /// The settings.
+    pub settings: HttpSettings,
+}
+
+/// Settings of the web service.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HttpSettings {
+    /// Where the world reaches the service, where that is known. Its scheme decides whether cookies are `Secure`:
+    /// behind a proxy the connection itself does not tell.
+    pub public_url: Option<Url>,
+    /// Whose eyes see what goes wrong.
+    pub environment: Environment,
+    /// Whether `/demo/` is served.
+    pub demo_site: bool,
+    /// Threads that answer; absent: one per core.
+    pub workers: Option<NonZeroUsize>,
+    /// Connections per worker; further ones wait to be accepted.
+    pub connections_max: usize,
+    /// How many bodies larger than one event are held at once, over all workers; further ones are put off.
+    pub large_bodies_max: usize,
+    /// How long a client may take to send a request's head.
+    pub head_timeout: Duration,
+    /// How long it may take to send the body.
+    pub body_timeout: Duration,
+    /// How long an idle connection is kept open.
+    pub keep_alive: Duration,
+    /// How long `/health/ready` waits for the store.
+    pub ready_timeout: Duration,
+    /// How long a stop waits for what is under way; whole seconds.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            public_url: None,
+            environment: Environment::Production,
+            demo_site: false,
+            workers: None,
+            connections_max: 4_096,
+            large_bodies_max: 16,
+            head_timeout: Duration::from_secs(5),
+            body_timeout: Duration::from_secs(5),
+            keep_alive: Duration::from_secs(15),
+            ready_timeout: Duration::from_secs(2),
+            shutdown_timeout: Duration::from_secs(8),
+        }
+    }
+}
+
+impl HttpSettings {
+    pub(crate) fn is_https(&self) -> bool {
+        self.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
+    }
+}
+
+/// Whose eyes see what goes wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Environment {
+    /// Strangers': causes stay in the log.
+    Production,
+    /// The developer's own: answers name causes.
+    Development,
+}

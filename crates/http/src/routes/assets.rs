@@ -1,0 +1,132 @@
+//! What browsers load: the pixel script, the front page, the demo site.
+
+use actix_web::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, EntityTag, HeaderName,
+    IfNoneMatch, LOCATION, REFERRER_POLICY,
+};
+use actix_web::web::Bytes;
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder, web};
+use rust_embed::{EmbeddedFile, RustEmbed};
+
+use crate::problem::Problem;
+
+/// What is embedded of `static/`.
+#[derive(RustEmbed)]
+#[folder = "../../static"]
+struct Files;
+
+const PIXEL_SCRIPT: &str = "pixel.js";
+/// An hour old at most without asking, and a day while asking.
+const PIXEL_SCRIPT_CACHING: &str = "public, max-age=3600, stale-while-revalidate=86400";
+const INDEX: &str = "index.html";
+/// The files of `static/` itself that the front page uses.
+const INDEX_FILES: [&str; 2] = ["index.css", "favicon.svg"];
+const INDEX_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
+                            frame-ancestors 'none'";
+/// As a careful site would have it: what the pixel needs is scripts and connections to one origin.
+const DEMO_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                           base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+pub(super) async fn pixel_script(request: HttpRequest) -> HttpResponse {
+    serve(&request, PIXEL_SCRIPT, |response| {
+        response
+            .insert_header((CACHE_CONTROL, PIXEL_SCRIPT_CACHING))
+            .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
+            .insert_header((CROSS_ORIGIN_RESOURCE_POLICY, "cross-origin"));
+    })
+}
+
+pub(super) async fn index(request: HttpRequest) -> HttpResponse {
+    let Some(file) = Files::get(INDEX) else { return Problem::NotFound.response(&request) };
+    let page = String::from_utf8_lossy(&file.data)
+        .replace("{{version}}", env!("CARGO_PKG_VERSION"))
+        .replace("{{repository}}", env!("CARGO_PKG_REPOSITORY"));
+    HttpResponse::Ok()
+        .content_type("text/html; charset=utf-8")
+        .insert_header((CACHE_CONTROL, "no-cache"))
+        .insert_header((CONTENT_SECURITY_POLICY, INDEX_POLICY))
+        .insert_header((REFERRER_POLICY, "no-referrer"))
+        .body(page)
+}
+
+pub(super) async fn of_index(request: HttpRequest, name: web::Path<String>) -> HttpResponse {
+    if !INDEX_FILES.contains(&name.as_str()) {
+        return Problem::NotFound.response(&request);
+    }
+    serve(&request, &name, |response| {
+        response.insert_header((CACHE_CONTROL, "no-cache"));
+    })
+}
+
+pub(super) async fn to_demo() -> HttpResponse {
+    HttpResponse::PermanentRedirect().insert_header((LOCATION, "/demo/")).finish()
+}
+
+pub(super) async fn of_demo(request: HttpRequest, name: web::Path<String>) -> HttpResponse {
+    let name = if name.is_empty() { INDEX } else { name.as_str() };
+    demo_file(&request, name)
+}
+
+pub(super) async fn of_demo_thanks(request: HttpRequest) -> HttpResponse {
+    demo_file(&request, "thanks.html")
+}
+
+/// Where the demo site's form goes, as a form on any site goes to that site. What it holds is not read: the pixel has
+/// seen it.
+pub(super) async fn demo_form() -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((LOCATION, "/demo/thanks.html")).finish()
+}
+
+fn demo_file(request: &HttpRequest, name: &str) -> HttpResponse {
+    serve(request, &format!("demo/{name}"), |response| {
+        response
+            .insert_header((CACHE_CONTROL, "no-cache"))
+            .insert_header((CONTENT_SECURITY_POLICY, DEMO_POLICY));
+    })
+}
+
+/// Answers an embedded file, or that the client's copy is still good.
+fn serve(
+    request: &HttpRequest,
+    path: &str,
+    set_headers: impl FnOnce(&mut HttpResponseBuilder),
+) -> HttpResponse {
+    let Some(file) = Files::get(path) else { return Problem::NotFound.response(request) };
+    let tag = entity_tag(&file);
+    let is_known = match request.get_header::<IfNoneMatch>() {
+        Some(IfNoneMatch::Any) => true,
+        Some(IfNoneMatch::Items(known)) => known.iter().any(|known| known.weak_eq(&tag)),
+        None => false,
+    };
+    let mut response = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    set_headers(&mut response);
+    response.insert_header((ETAG, tag.to_string()));
+    if is_known {
+        return response.finish();
+    }
+    response.content_type(content_type(path)).body(match file.data {
+        std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
+    })
+}
+
+/// The first half of the content's SHA-256, computed when it was embedded.
+fn entity_tag(file: &EmbeddedFile) -> EntityTag {
+    use std::fmt::Write as _;
+    let mut tag = String::new();
+    for byte in &file.metadata.sha256_hash()[..16] {
+        write!(tag, "{byte:02x}").expect("writing to a string does not fail");
+    }
+    EntityTag::new_strong(tag)
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit('.').next() {
+        Some("html") => "text/html; charset=utf-8",
+        Some("css") => "text/css; charset=utf-8",
+        Some("js") => "text/javascript; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        _ => "application/octet-stream",
+    }
+}

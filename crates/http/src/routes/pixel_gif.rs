@@ -1,0 +1,40 @@
+//! `GET /api/track/pixel.gif`: an event as an image, for pages without scripts.
+
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, SET_COOKIE};
+use actix_web::{HttpRequest, HttpResponse, web};
+use leadtrail_domain::event::RawEvent;
+use url::form_urlencoded;
+
+use crate::sender::Sender;
+use crate::server::State;
+use crate::take::{Taken, take};
+
+/// One transparent pixel, 43 bytes.
+const GIF: &[u8] =
+    b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\x00\x00\x00\
+                     \x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b";
+
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// Answers the image whatever becomes of the event: a broken image would be the site's shame, not ours.
+pub(super) async fn get(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    let sender = Sender::of(&request);
+    let mut response = HttpResponse::Ok();
+    response
+        .content_type("image/gif")
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .insert_header((CROSS_ORIGIN_RESOURCE_POLICY, "cross-origin"));
+    // The HTTP layer bounds the query: an address has 65,534 bytes at most.
+    let mut raw = RawEvent::from_query_pairs(form_urlencoded::parse(request.query_string().as_bytes()));
+    if let Some(page) = sender.referer.filter(|_| !raw.has_page_url()) {
+        raw.set_page_url(page);
+    }
+    match take(&state, &sender, &raw).await {
+        Ok(Taken::Stored { set_cookie: Some(cookie), .. }) => {
+            response.insert_header((SET_COOKIE, cookie));
+        }
+        Ok(Taken::Stored { set_cookie: None, .. } | Taken::Dropped(_)) => {}
+        Err(refusal) => refusal.log(),
+    }
+    response.body(GIF)
+}

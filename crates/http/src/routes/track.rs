@@ -1,0 +1,122 @@
+//! `POST /api/track`: one event, or a batch.
+
+use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, SET_COOKIE};
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures::future::join_all;
+use leadtrail_domain::id::{EventId, SessionId, VisitorCookie, VisitorId};
+use leadtrail_domain::touch::Attribution;
+use leadtrail_domain::visit::Answer;
+use serde::Serialize;
+
+use crate::message::{Message, Text};
+use crate::refusal::{Refusal, RefusalBody};
+use crate::sender::Sender;
+use crate::server::State;
+use crate::take::{Taken, take};
+use crate::{body, cors};
+
+/// Why an event was not kept, where the project wants it so.
+const X_LEADTRAIL_DROPPED: HeaderName = HeaderName::from_static("x-leadtrail-dropped");
+
+/// What one event of a batch is answered.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum ItemBody<'a> {
+    Stored(StoredBody<'a>),
+    Dropped { success: bool, dropped: &'static str },
+    Refused(RefusalBody<'a>),
+}
+
+#[derive(Serialize)]
+struct StoredBody<'a> {
+    success: bool,
+    event_id: EventId,
+    visitor_id: Option<VisitorId>,
+    session_id: Option<SessionId>,
+    visitor_cookie: Option<&'a VisitorCookie>,
+    attribution: &'a Attribution,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    duplicate: bool,
+}
+
+#[derive(Serialize)]
+struct BatchBody<'a> {
+    success: bool,
+    results: Vec<ItemBody<'a>>,
+}
+
+pub(super) async fn preflight(request: HttpRequest) -> HttpResponse {
+    cors::preflight(&Sender::of(&request))
+}
+
+pub(super) async fn post(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    let sender = Sender::of(&request);
+    let mut response = answer(&state, &sender, &request).await.unwrap_or_else(|refusal| refusal.response());
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    cors::allow(&sender, &mut response);
+    response
+}
+
+async fn answer(state: &State, sender: &Sender<'_>, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
+    let body = body::read(state, request).await?;
+    let text = Text::of(&body.bytes);
+    match text.message()? {
+        Message::Single(raw) => take(state, sender, &raw).await.map(single),
+        Message::Batch(items) => {
+            let taken = join_all(items.into_iter().map(async |item| take(state, sender, &item?).await)).await;
+            Ok(batch(taken))
+        }
+    }
+}
+
+fn single(taken: Taken) -> HttpResponse {
+    match taken {
+        Taken::Stored { answer, set_cookie } => {
+            let mut response = HttpResponse::Ok();
+            if let Some(cookie) = set_cookie {
+                response.insert_header((SET_COOKIE, cookie));
+            }
+            response.json(stored(&answer))
+        }
+        Taken::Dropped(reason) => {
+            HttpResponse::NoContent().insert_header((X_LEADTRAIL_DROPPED, reason)).finish()
+        }
+    }
+}
+
+/// Answers each event in its place. Where none was taken and one may be later, the whole batch is put off, so that
+/// its sender keeps it.
+fn batch(mut taken: Vec<Result<Taken, Refusal>>) -> HttpResponse {
+    if !taken.iter().any(Result::is_ok)
+        && let Some(index) = taken.iter().position(|one| one.as_ref().is_err_and(Refusal::is_temporary))
+        && let Err(refusal) = taken.swap_remove(index)
+    {
+        return refusal.response();
+    }
+    let mut response = HttpResponse::Ok();
+    let cookie = taken.iter().find_map(|one| match one {
+        Ok(Taken::Stored { set_cookie, .. }) => set_cookie.as_deref(),
+        Ok(Taken::Dropped(_)) | Err(_) => None,
+    });
+    if let Some(cookie) = cookie {
+        response.insert_header((SET_COOKIE, cookie));
+    }
+    let results = taken.iter().map(|one| match one {
+        Ok(Taken::Stored { answer, .. }) => ItemBody::Stored(stored(answer)),
+        Ok(Taken::Dropped(dropped)) => ItemBody::Dropped { success: true, dropped },
+        Err(refusal) => ItemBody::Refused(refusal.body()),
+    });
+    response.json(BatchBody { success: true, results: results.collect() })
+}
+
+fn stored(answer: &Answer) -> StoredBody<'_> {
+    StoredBody {
+        success: true,
+        event_id: answer.event_id,
+        visitor_id: answer.visitor_id,
+        session_id: answer.session_id,
+        visitor_cookie: answer.visitor_cookie.as_ref(),
+        attribution: &answer.attribution,
+        duplicate: answer.duplicate,
+    }
+}

@@ -1,0 +1,51 @@
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+use tokio::sync::Semaphore;
+
+use crate::collector::Collector;
+use crate::{request_id, routes};
+
+/// What every request is answered from.
+pub(crate) struct State {
+    pub(crate) collector: Collector,
+    /// Room for bodies larger than one event.
+    pub(crate) large_bodies: Arc<Semaphore>,
+}
+
+/// Binds `address` (port 0: any free one) and makes the server, which answers once it is awaited. Answers where it
+/// listens.
+///
+/// It listens to no signals. `server.handle().stop(true)` closes the listener, answers what is under way with
+/// `Connection: close` and ends the server, within [`shutdown_timeout`](crate::HttpSettings::shutdown_timeout) and a
+/// second.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn listen(collector: Collector, address: SocketAddr) -> io::Result<(SocketAddr, Server)> {
+    let settings = collector.settings.clone();
+    let large_bodies = Arc::new(Semaphore::new(settings.large_bodies_max));
+    let demo_site = settings.demo_site;
+    let state = web::Data::new(State { collector, large_bodies });
+    let mut server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::clone(&state))
+            .wrap(from_fn(request_id::stamp))
+            .configure(|config| routes::register(config, demo_site))
+    })
+    .max_connections(settings.connections_max)
+    .client_request_timeout(settings.head_timeout)
+    .keep_alive(settings.keep_alive)
+    .shutdown_timeout(settings.shutdown_timeout.as_secs())
+    .disable_signals();
+    if let Some(workers) = settings.workers {
+        server = server.workers(workers.get());
+    }
+    let server = server.bind(address)?;
+    let bound = server.addrs().first().copied().unwrap_or(address);
+    Ok((bound, server.run()))
+}

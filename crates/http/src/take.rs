@@ -1,0 +1,103 @@
+//! From a raw message to what its sender is told.
+
+use leadtrail_domain::event::{Event, FieldProblem, ParseContext, RawEvent, Unwanted};
+use leadtrail_domain::id::PixelId;
+use leadtrail_domain::ports::RequestFacts;
+use leadtrail_domain::visit::Answer;
+
+use crate::refusal::Refusal;
+use crate::sender::{self, Sender};
+use crate::server::State;
+use crate::{cookie, cors};
+
+/// What became of an event that was not refused.
+pub(crate) enum Taken {
+    /// It is stored.
+    Stored {
+        answer: Answer,
+        /// The `Set-Cookie` its visitor gets, where the browser would take it as the page's own.
+        set_cookie: Option<String>,
+    },
+    /// The project does not want it kept, for this reason.
+    Dropped(&'static str),
+}
+
+/// Takes in one event and answers once it is durable.
+///
+/// # Errors
+/// It is not valid, comes from a site that may not send it, or cannot be stored now.
+pub(crate) async fn take(state: &State, sender: &Sender<'_>, raw: &RawEvent<'_>) -> Result<Taken, Refusal> {
+    let collector = &state.collector;
+    let pixel_id = pixel_id(raw)?;
+    let pixel = collector.pixels.known(&pixel_id).await?;
+    let pixel = pixel.filter(|pixel| pixel.context.is_active()).ok_or_else(|| unknown(raw))?;
+    let origins = &pixel.context.pixel.settings.origins;
+    if sender.origin.as_ref().is_some_and(|origin| !cors::is_listed(origins, origin.host.as_deref())) {
+        return Err(Refusal::foreign("origin"));
+    }
+
+    let received_at = collector.clock.now();
+    let facts = RequestFacts { ip: sender.ip, user_agent: sender.user_agent.as_deref() };
+    let context = ParseContext {
+        pixel: &pixel.context,
+        received_at,
+        fallback_id: sender::new_event_id(received_at),
+        header_cookie: sender.cookie.clone(),
+        fallback_cookie: sender.fallback_cookie.clone(),
+        client: collector.enrich.enrich(&facts),
+        gpc: sender.gpc,
+        referer: sender.referer,
+    };
+    let collected = Event::parse(raw, &context)?;
+    let page_host = sender::host_of_url(&collected.event.page_url);
+    if !cors::is_listed(origins, page_host.as_deref()) {
+        return Err(Refusal::foreign("page_url"));
+    }
+    if let Some(unwanted) = &collected.unwanted {
+        return Ok(Taken::Dropped(match unwanted {
+            Unwanted::Bot(_) => "bot",
+            Unwanted::Gpc => "gpc",
+        }));
+    }
+    let answer = collector.ingest.collect(collected, pixel.policy.clone()).await?;
+    let set_cookie = set_cookie(state, sender, page_host.as_deref(), &answer);
+    Ok(Taken::Stored { answer, set_cookie })
+}
+
+fn pixel_id(raw: &RawEvent<'_>) -> Result<PixelId, Refusal> {
+    let problem = match raw.pixel_id() {
+        None | Some("") => "is required".to_owned(),
+        Some(id) => match id.parse() {
+            Ok(id) => return Ok(id),
+            Err(error) => format!("is {error}"),
+        },
+    };
+    Err(refuse_pixel(raw, problem))
+}
+
+fn unknown(raw: &RawEvent<'_>) -> Refusal {
+    refuse_pixel(raw, "is not the id of an active pixel".to_owned())
+}
+
+fn refuse_pixel(raw: &RawEvent<'_>, problem: String) -> Refusal {
+    let mut problems = vec![FieldProblem { field: "pixel_id", problem }];
+    if !raw.has_page_url() {
+        problems.push(FieldProblem { field: "page_url", problem: "is required".to_owned() });
+    }
+    Refusal::invalid(problems)
+}
+
+/// Only a page of the site the request went to gets the cookie: any other would be a third party's.
+fn set_cookie(
+    state: &State,
+    sender: &Sender<'_>,
+    page_host: Option<&str>,
+    answer: &Answer,
+) -> Option<String> {
+    let cookie = answer.visitor_cookie.as_ref()?;
+    let origin_host = sender.origin.as_ref().map_or(page_host, |origin| origin.host.as_deref());
+    let is_own = sender.is_same_site_as(page_host?) && sender.is_same_site_as(origin_host?);
+    is_own.then(|| {
+        cookie::set(cookie, sender.host.as_deref().unwrap_or_default(), state.collector.settings.is_https())
+    })
+}

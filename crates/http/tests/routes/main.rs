@@ -1,0 +1,11 @@
+//! The routes as a browser, a monitor and an attacker meet them: over a socket, on a store in memory.
+
+mod assets;
+mod bad_input;
+mod batches;
+mod connections;
+mod cookies;
+mod cors;
+mod events;
+mod health;
+mod service;

@@ -1,0 +1,261 @@
+//! A running service on a free port, and what a test asks of it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use leadtrail_app::ingest::{Ingest, IngestSettings};
+use leadtrail_app::pixels::{Pixels, ServicePolicy};
+use leadtrail_domain::event::StoredEvent;
+use leadtrail_domain::id::ProjectId;
+use leadtrail_domain::id::{EventId, PixelId};
+use leadtrail_domain::ports::{Maintenance, Projects, StoreError, Visits};
+use leadtrail_domain::project::{Pixel, PixelSettings, Project, ProjectSettings};
+use leadtrail_domain::time::Timestamp;
+use leadtrail_domain::visit::{Changes, Known, VisitQuery};
+use leadtrail_enrich::Plain;
+use leadtrail_http::{Collector, HttpSettings, listen};
+use leadtrail_store_memory::MemoryStore;
+use reqwest::header::{HeaderMap, HeaderName};
+use reqwest::{Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+pub(crate) const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+
+pub(crate) struct Service {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Arc<MemoryStore>,
+    pub(crate) project: ProjectId,
+    pub(crate) handle: actix_web::dev::ServerHandle,
+    pub(crate) running: JoinHandle<io::Result<()>>,
+    client: reqwest::Client,
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// What of a service a test wants otherwise.
+#[derive(Default)]
+pub(crate) struct Setup {
+    pub(crate) settings: HttpSettings,
+    /// Of both pixels.
+    pub(crate) pixels: PixelSettings,
+    pub(crate) ingest: IngestSettings,
+    /// Events may be stored no sooner than this says.
+    pub(crate) gate: Option<Gate>,
+    /// What `/health` asks in the store's place.
+    pub(crate) maintenance: Option<Arc<dyn Maintenance>>,
+}
+
+impl Service {
+    pub(crate) async fn start() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    pub(crate) async fn with_origins(origins: &[&str]) -> Self {
+        let origins = origins.iter().map(|origin| origin.parse().expect("a host pattern")).collect();
+        let pixels = PixelSettings { origins, ..PixelSettings::default() };
+        Self::with(Setup { pixels, ..Setup::default() }).await
+    }
+
+    /// A service with a pixel `demo`, and one `archived` that collects no more.
+    pub(crate) async fn with(setup: Setup) -> Self {
+        let store = Arc::new(MemoryStore::new());
+        let project = project();
+        store.create_project(&project).await.expect("a memory store takes a project");
+        for (id, archived_at) in [("demo", None), ("archived", Some(Timestamp::EPOCH))] {
+            let pixel = Pixel { settings: setup.pixels.clone(), archived_at, ..pixel(id, project.id) };
+            store.create_pixel(&pixel).await.expect("a memory store takes a pixel");
+        }
+        let visits: Arc<dyn Visits> = match setup.gate {
+            Some(gate) => Arc::new(Gated { gate, store: Arc::clone(&store) }),
+            None => Arc::clone(&store) as _,
+        };
+        let (ingest, _tasks) = Ingest::start(&visits, &setup.ingest);
+        let projects: Arc<dyn Projects> = Arc::clone(&store) as _;
+        let collector = Collector {
+            ingest,
+            pixels: Pixels::new(projects, ServicePolicy::default()),
+            enrich: Arc::new(Plain),
+            clock: Arc::clone(&store) as _,
+            maintenance: setup.maintenance.unwrap_or_else(|| Arc::clone(&store) as _),
+            settings: HttpSettings { workers: NonZeroUsize::new(2), ..setup.settings },
+        };
+        let (address, server) = listen(collector, ([127, 0, 0, 1], 0).into()).expect("a free port");
+        let handle = server.handle();
+        let running = tokio::spawn(server);
+        Self { address, store, project: project.id, handle, running, client: client() }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://{}{path}", self.address)).header("user-agent", BROWSER)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        Reply::of(self.request(Method::GET, path)).await
+    }
+
+    /// Posts a body as it is, as JSON.
+    pub(crate) async fn post(&self, body: impl Into<reqwest::Body>) -> Reply {
+        self.post_with(body, &[]).await
+    }
+
+    pub(crate) async fn post_with(&self, body: impl Into<reqwest::Body>, headers: &[(&str, &str)]) -> Reply {
+        let request =
+            self.request(Method::POST, "/api/track").header("content-type", "application/json").body(body);
+        Reply::of(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))).await
+    }
+
+    pub(crate) async fn track(&self, event: &Value) -> Reply {
+        self.post(event.to_string()).await
+    }
+
+    pub(crate) async fn add_pixel(&self, id: &str) {
+        self.store.create_pixel(&pixel(id, self.project)).await.expect("a memory store takes a pixel");
+    }
+
+    /// Every event that is stored, by id.
+    pub(crate) async fn stored(&self) -> Vec<StoredEvent> {
+        self.store.events(self.project, None, 1_000).await.expect("a memory store answers")
+    }
+}
+
+impl Reply {
+    pub(crate) async fn of(request: RequestBuilder) -> Self {
+        let response = request.send().await.expect("the service answers");
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = response.bytes().await.expect("the answer is whole").to_vec();
+        Self { status, headers, bytes }
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).expect("the answer is JSON")
+    }
+
+    pub(crate) fn header(&self, name: &'static str) -> Option<&str> {
+        self.headers.get(HeaderName::from_static(name)).map(|value| value.to_str().expect("an ASCII header"))
+    }
+
+    /// The fields that the answer complains of.
+    pub(crate) fn fields(&self) -> Vec<String> {
+        let json = self.json();
+        let details = json["details"].as_array().expect("details are a list");
+        details.iter().map(|one| one["field"].as_str().expect("a field's name").to_owned()).collect()
+    }
+}
+
+/// A page view of the pixel `demo`.
+pub(crate) fn pageview() -> Value {
+    json!({"pixel_id": "demo", "page_url": "https://www.example.com/?utm_source=news&utm_medium=email"})
+}
+
+/// `pageview`, with some fields otherwise.
+pub(crate) fn pageview_with(fields: Value) -> Value {
+    let mut event = pageview();
+    let Value::Object(fields) = fields else { panic!("fields are an object") };
+    event.as_object_mut().expect("an event is an object").extend(fields);
+    event
+}
+
+/// Holds commits back until they are let through.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    arrived: Arc<Semaphore>,
+    open: Arc<Semaphore>,
+}
+
+impl Gate {
+    pub(crate) fn closed() -> Self {
+        Self { arrived: Arc::new(Semaphore::new(0)), open: Arc::new(Semaphore::new(0)) }
+    }
+
+    /// Returns once a group of events waits for its commit.
+    pub(crate) async fn reached(&self) {
+        self.arrived.acquire().await.expect("the gate stays").forget();
+    }
+
+    /// Lets everything through from now on.
+    pub(crate) fn open(&self) {
+        self.open.add_permits(Semaphore::MAX_PERMITS);
+    }
+}
+
+/// A store behind a gate.
+struct Gated {
+    gate: Gate,
+    store: Arc<MemoryStore>,
+}
+
+#[async_trait]
+impl Visits for Gated {
+    async fn load(&self, query: &VisitQuery) -> Result<Known, StoreError> {
+        self.store.load(query).await
+    }
+
+    async fn commit(&self, changes: &Changes) -> Result<(), StoreError> {
+        self.gate.arrived.add_permits(1);
+        let _permit = self.gate.open.acquire().await.expect("the gate stays");
+        self.store.commit(changes).await
+    }
+
+    async fn event(
+        &self,
+        project: ProjectId,
+        pixel: &PixelId,
+        event: EventId,
+    ) -> Result<Option<StoredEvent>, StoreError> {
+        self.store.event(project, pixel, event).await
+    }
+
+    async fn events(
+        &self,
+        project: ProjectId,
+        after: Option<(EventId, PixelId)>,
+        limit: u32,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.store.events(project, after, limit).await
+    }
+}
+
+fn project() -> Project {
+    let at = Timestamp::EPOCH;
+    Project {
+        id: ProjectId::new(at, [7; 16]),
+        slug: "demo".parse().expect("a slug"),
+        name: "Demo".to_owned(),
+        settings: ProjectSettings::default(),
+        created_at: at,
+        archived_at: None,
+    }
+}
+
+fn pixel(id: &str, project_id: ProjectId) -> Pixel {
+    Pixel {
+        id: id.parse().expect("a pixel id"),
+        project_id,
+        name: id.to_owned(),
+        settings: PixelSettings::default(),
+        created_at: Timestamp::EPOCH,
+        archived_at: None,
+    }
+}
+
+fn client() -> reqwest::Client {
+    // Whichever test comes first installs it; the service itself speaks no TLS.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {}
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(Duration::from_secs(30))
+        .build()
+        .expect("a client without a proxy")
+}

@@ -1,0 +1,350 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use leadtrail_domain::email::EmailAddress;
+use leadtrail_domain::id::{KeyId, PixelId, Slug};
+use leadtrail_domain::key::Scope;
+use leadtrail_domain::time::Span;
+use leadtrail_domain::web_url::HostPattern;
+
+/// First-party tracking that knows which ad brought the lead, and tells the CRM.
+#[derive(Debug, Parser)]
+#[command(name = "leadtrail", version, about, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Try it:     leadtrail demo
+Run it:     leadtrail serve --bind 0.0.0.0:8080 --store sqlite:leadtrail.db
+Set it up:  leadtrail project create --name \"Acme\"
+            leadtrail pixel create --project acme --name \"Acme site\" --origin www.acme.example
+Look:       leadtrail check-config
+
+Settings come from --config FILE and the environment (LEADTRAIL__SECTION__KEY); check-config shows them all.";
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// A file of settings (TOML); the environment and flags override it
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The store: sqlite:PATH, postgres://USER:PASSWORD@HOST/DATABASE or memory:
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) store: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Everything on one machine: a demo site, a sandbox CRM, and what happens shown as it happens
+    #[command(after_help = "Example: leadtrail demo")]
+    Demo(DemoArgs),
+    /// The service
+    #[command(after_help = "Example: leadtrail serve --bind 0.0.0.0:8080 --store postgres://leadtrail@localhost/leadtrail")]
+    Serve(ServeArgs),
+    /// Bring the store's schema up to date
+    #[command(after_help = "Example: leadtrail migrate --plan --store sqlite:leadtrail.db")]
+    Migrate(MigrateArgs),
+    /// Projects: one per client
+    #[command(subcommand, after_help = "Example: leadtrail project create --name \"Acme\" --set time_zone=Europe/Berlin")]
+    Project(ProjectCommand),
+    /// Pixels: one per site
+    #[command(subcommand, after_help = "Example: leadtrail pixel create --project acme --name \"Acme site\" --origin www.acme.example")]
+    Pixel(PixelCommand),
+    /// API keys
+    #[command(subcommand, after_help = "Example: leadtrail key create --scope read --project acme --name \"Reporting\"")]
+    Key(KeyCommand),
+    /// The CRM
+    #[command(subcommand, after_help = "Example: leadtrail crm sandbox-show --email ada@example.com --json")]
+    Crm(CrmCommand),
+    /// The merged settings with their sources, secrets masked
+    #[command(after_help = "Example: leadtrail check-config --config leadtrail.toml")]
+    CheckConfig(CheckConfigArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where the demo listens; by default 127.0.0.1:8080, or any free port where that is taken
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) bind: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Where the service listens, as 127.0.0.1:8080; port 0 takes any free one
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) bind: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateArgs {
+    /// Only list what would be applied
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) plan: bool,
+    /// Only check: exit code 1 when something is to be applied
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckConfigArgs {
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A setting of a project or pixel: a dotted key and a value.
+#[derive(Clone, Debug)]
+pub(crate) struct Setting {
+    pub(crate) path: String,
+    pub(crate) value: String,
+}
+
+fn setting(text: &str) -> Result<Setting, String> {
+    let (path, value) = text.split_once('=').ok_or("not KEY=VALUE, such as crm.enabled=false")?;
+    Ok(Setting { path: path.trim().to_owned(), value: value.trim().to_owned() })
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProjectCommand {
+    /// Create a project, or show the one that has the slug already
+    #[command(after_help = "Example: leadtrail project create --name \"Acme\" --slug acme --json")]
+    Create {
+        /// Its name for people
+        #[arg(long)]
+        name: String,
+        /// Its short name: letters, digits, `_`, `-`; by default made of the name
+        #[arg(long)]
+        slug: Option<Slug>,
+        /// A setting, such as time_zone=Europe/Berlin or crm.enabled=false; may be repeated
+        #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+        settings: Vec<Setting>,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List projects
+    #[command(after_help = "Example: leadtrail project list --json")]
+    List {
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a project with its settings
+    #[command(after_help = "Example: leadtrail project show acme")]
+    Show {
+        /// Its id or slug
+        project: String,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change a project
+    #[command(after_help = "Example: leadtrail project update acme --set sync_delay=10m --set consent=required")]
+    Update {
+        /// Its id or slug
+        project: String,
+        /// A new name
+        #[arg(long)]
+        name: Option<String>,
+        /// A new slug
+        #[arg(long)]
+        slug: Option<Slug>,
+        /// A setting to change; KEY= alone returns it to its default; may be repeated
+        #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+        settings: Vec<Setting>,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Archive a project: its pixels collect nothing any more, what was collected stays
+    #[command(after_help = "Example: leadtrail project archive acme")]
+    Archive {
+        /// Its id or slug
+        project: String,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PixelCommand {
+    /// Create a pixel, or show the project's pixel that has the id already
+    #[command(after_help = "Example: leadtrail pixel create --project acme --name \"Acme site\" --origin '*.acme.example' --json")]
+    Create {
+        /// The project's id or slug
+        #[arg(long)]
+        project: String,
+        /// Its name for people
+        #[arg(long)]
+        name: String,
+        /// Its id: letters, digits, `_`, `-`; by default a new one
+        #[arg(long)]
+        id: Option<PixelId>,
+        /// A site it may be used on, such as www.acme.example or *.acme.example; may be repeated; none: any site
+        #[arg(long = "origin", value_name = "HOST")]
+        origins: Vec<HostPattern>,
+        /// A form field to keep beside e-mail and name; may be repeated
+        #[arg(long = "form-field", value_name = "NAME")]
+        form_fields: Vec<String>,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List a project's pixels
+    #[command(after_help = "Example: leadtrail pixel list --project acme")]
+    List {
+        /// The project's id or slug
+        #[arg(long)]
+        project: String,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a pixel
+    #[command(after_help = "Example: leadtrail pixel show acme-site")]
+    Show {
+        /// Its id
+        id: PixelId,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Change a pixel
+    #[command(after_help = "Example: leadtrail pixel update acme-site --origin www.acme.example")]
+    Update {
+        /// Its id
+        id: PixelId,
+        /// A new name
+        #[arg(long)]
+        name: Option<String>,
+        /// The sites it may be used on, in place of the present ones; may be repeated
+        #[arg(long = "origin", value_name = "HOST")]
+        origins: Vec<HostPattern>,
+        /// Allow any site
+        #[arg(long, conflicts_with = "origins")]
+        any_origin: bool,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Archive a pixel: it collects nothing any more, what it collected stays
+    #[command(after_help = "Example: leadtrail pixel archive acme-site")]
+    Archive {
+        /// Its id
+        id: PixelId,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the code to put into the site's pages
+    #[command(after_help = "Example: leadtrail pixel snippet acme-site")]
+    Snippet {
+        /// Its id
+        id: PixelId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key and show its secret, this once
+    #[command(after_help = "Example: leadtrail key create --scope read --scope export --project acme --expires 90d --json")]
+    Create {
+        /// What it opens: ingest, read, export, manage, sync, archive or admin; may be repeated
+        #[arg(long = "scope", required = true)]
+        scopes: Vec<Scope>,
+        /// The one project it is bound to, by id or slug; none: all
+        #[arg(long)]
+        project: Option<String>,
+        /// Its name for people
+        #[arg(long, default_value = "unnamed")]
+        name: String,
+        /// After how long it ends by itself, such as 90d
+        #[arg(long, value_name = "SPAN")]
+        expires: Option<Span>,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List keys, without their secrets
+    #[command(after_help = "Example: leadtrail key list --json")]
+    List {
+        /// Only those bound to this project, by id or slug
+        #[arg(long)]
+        project: Option<String>,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke a key, at once and for good
+    #[command(after_help = "Example: leadtrail key revoke 019ab0e4-7c00-7abc-8def-0123456789ab")]
+    Revoke {
+        /// Its id
+        id: KeyId,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CrmCommand {
+    /// Add a person to the sandbox CRM, as a salesperson would
+    #[command(after_help = "Example: leadtrail crm sandbox-person --email ada@example.com --first-name Ada --last-name Lovelace")]
+    SandboxPerson {
+        /// The e-mail address
+        #[arg(long)]
+        email: EmailAddress,
+        /// The first name
+        #[arg(long, default_value = "")]
+        first_name: String,
+        /// The last name
+        #[arg(long, default_value = "")]
+        last_name: String,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what the sandbox CRM has of a person
+    #[command(after_help = "Example: leadtrail crm sandbox-show --email ada@example.com --json")]
+    SandboxShow {
+        /// The e-mail address
+        #[arg(long)]
+        email: EmailAddress,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_every_command_shows_an_example() {
+        fn check(command: &clap::Command, path: &str) {
+            for sub in command.get_subcommands() {
+                let path = format!("{path} {}", sub.get_name());
+                let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example: leadtrail "), "{path} has no example");
+                check(sub, &path);
+            }
+        }
+        let command = Cli::command();
+        command.clone().debug_assert();
+        check(&command, "leadtrail");
+    }
+}

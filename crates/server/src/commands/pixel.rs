@@ -1,0 +1,150 @@
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use leadtrail_domain::id::{PixelId, ProjectId};
+use leadtrail_domain::ports::{Created, Page};
+use leadtrail_domain::project::{Pixel, PixelSettings};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::project::checked_name;
+use super::{PAGE, entropy, find_project, now};
+use crate::cli::PixelCommand;
+use crate::output::{self, Format};
+use crate::settings::Settings;
+use crate::wiring::{self, Stores};
+
+/// The most form fields a pixel keeps beside e-mail and name.
+const FORM_FIELDS_MAX: usize = 20;
+
+/// Manages pixels.
+pub(super) async fn run(settings: &Settings, command: PixelCommand) -> anyhow::Result<ExitCode> {
+    let stores = wiring::open_ready(&settings.store).await?;
+    let base = base_url(settings);
+    match command {
+        PixelCommand::Create { project, name, id, origins, form_fields, json } => {
+            let project = find_project(stores.projects.as_ref(), &project).await?;
+            if form_fields.len() > FORM_FIELDS_MAX {
+                bail!("a pixel keeps {FORM_FIELDS_MAX} form fields at most");
+            }
+            let form_fields = form_fields.iter().map(|field| field.trim().to_lowercase()).collect();
+            let created = create(&stores, project.id, &name, id, PixelSettings { origins, form_fields }).await?;
+            let existed = matches!(created, Created::Existing(_));
+            print(json, &created.into_inner(), &base, if existed { "exists already: " } else { "created " })?;
+        }
+        PixelCommand::List { project, json } => {
+            let project = find_project(stores.projects.as_ref(), &project).await?;
+            list(&stores, project.id, &base, Format::of(json)).await?;
+        }
+        PixelCommand::Show { id, json } => print(json, &find(&stores, &id).await?, &base, "")?,
+        PixelCommand::Update { id, name, origins, any_origin, json } => {
+            let mut pixel = find(&stores, &id).await?;
+            if let Some(name) = name {
+                pixel.name = checked_name(&name)?;
+            }
+            if any_origin || !origins.is_empty() {
+                pixel.settings.origins = origins;
+            }
+            save(&stores, &pixel).await?;
+            print(json, &pixel, &base, "updated ")?;
+        }
+        PixelCommand::Archive { id, json } => {
+            let mut pixel = find(&stores, &id).await?;
+            pixel.archived_at = pixel.archived_at.or(Some(now(&stores)));
+            save(&stores, &pixel).await?;
+            print(json, &pixel, &base, "archived ")?;
+        }
+        PixelCommand::Snippet { id } => output::line(&snippet(&base, &find(&stores, &id).await?.id))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Creates a pixel, or finds the project's one of the same id.
+pub(super) async fn create(
+    stores: &Stores,
+    project_id: ProjectId,
+    name: &str,
+    id: Option<PixelId>,
+    settings: PixelSettings,
+) -> anyhow::Result<Created<Pixel>> {
+    let id = match id {
+        Some(id) => id,
+        None => entropy::<8>()?.iter().fold("px_".to_owned(), |id, byte| format!("{id}{byte:02x}")).parse()?,
+    };
+    let pixel =
+        Pixel { id, project_id, name: checked_name(name)?, settings, created_at: now(stores), archived_at: None };
+    let created = stores.projects.create_pixel(&pixel).await;
+    created.with_context(|| format!("cannot create the pixel `{}`", pixel.id))
+}
+
+async fn find(stores: &Stores, id: &PixelId) -> anyhow::Result<Pixel> {
+    let context = stores.projects.pixel_context(id).await?;
+    Ok(context.with_context(|| format!("there is no pixel `{id}`"))?.pixel)
+}
+
+async fn save(stores: &Stores, pixel: &Pixel) -> anyhow::Result<()> {
+    if !stores.projects.update_pixel(pixel).await? {
+        bail!("the pixel is gone");
+    }
+    Ok(())
+}
+
+async fn list(stores: &Stores, project: ProjectId, base: &str, format: Format) -> anyhow::Result<()> {
+    let mut page = Page::first(PAGE);
+    let mut all = Vec::new();
+    loop {
+        let pixels = stores.projects.pixels(project, &page).await?;
+        page.after = pixels.last().map(|pixel| pixel.id.clone());
+        let whole = u32::try_from(pixels.len()).is_ok_and(|count| count == PAGE);
+        all.extend(pixels);
+        if !whole {
+            break;
+        }
+    }
+    let values: Vec<Value> = all.iter().map(|pixel| shown(pixel, base)).collect();
+    output::result(format, &values, || match all.as_slice() {
+        [] => "no pixels yet: leadtrail pixel create --project PROJECT --name NAME".to_owned(),
+        all => all.iter().map(line_of).collect::<Vec<_>>().join("\n"),
+    })
+}
+
+/// Where browsers reach the service: its public address, or where it listens.
+fn base_url(settings: &Settings) -> String {
+    settings
+        .http
+        .public_url
+        .as_ref()
+        .map_or_else(|| format!("http://{}", settings.http.bind), Url::to_string)
+        .trim_end_matches('/')
+        .to_owned()
+}
+
+/// The code to put into a site's pages.
+pub(super) fn snippet(base: &str, id: &PixelId) -> String {
+    format!(r#"<script src="{base}/static/pixel.js" data-pixel-id="{id}" async></script>"#)
+}
+
+fn shown(pixel: &Pixel, base: &str) -> Value {
+    json!({
+        "id": pixel.id,
+        "project_id": pixel.project_id,
+        "name": pixel.name,
+        "settings": pixel.settings,
+        "created_at": pixel.created_at,
+        "archived_at": pixel.archived_at,
+        "snippet": snippet(base, &pixel.id),
+    })
+}
+
+fn print(json: bool, pixel: &Pixel, base: &str, done: &str) -> anyhow::Result<()> {
+    output::result(Format::of(json), &shown(pixel, base), || {
+        format!("{done}{}\nput this into the site's pages:\n  {}", line_of(pixel), snippet(base, &pixel.id))
+    })
+}
+
+fn line_of(pixel: &Pixel) -> String {
+    let origins: Vec<String> = pixel.settings.origins.iter().map(ToString::to_string).collect();
+    let origins = if origins.is_empty() { "any site".to_owned() } else { origins.join(", ") };
+    let archived = if pixel.archived_at.is_some() { "  (archived)" } else { "" };
+    format!("{}  {}  {origins}{archived}", pixel.id, pixel.name)
+}

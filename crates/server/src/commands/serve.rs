@@ -1,0 +1,129 @@
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use leadtrail_app::ingest::{Ingest, IngestTasks};
+use leadtrail_app::pixels::{Pixels, ServicePolicy};
+use leadtrail_app::sync_loop::{Accounts, SyncLoop};
+use leadtrail_app::{shutdown, upkeep};
+use leadtrail_enrich::Plain;
+use leadtrail_http::{Collector, HttpSettings};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+
+use super::key::first_admin_key;
+use crate::output;
+use crate::settings::Settings;
+use crate::wiring::{self, Stores};
+
+/// How long a stop waits for a job that is being told to the CRM. Its lease runs out by itself.
+const SYNC_STOP_MAX: Duration = Duration::from_secs(2);
+
+/// Runs the service until it is told to stop.
+pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let stores = wiring::open_ready(&settings.store).await?;
+    wiring::require_durability(&stores, &settings.store).await?;
+    if let Some(secret) = first_admin_key(&stores).await? {
+        output::line(&format!("admin key: {}", secret.reveal()))?;
+    }
+    let service = Service::start(settings, &stores, wiring::accounts(settings)?, settings.http.bind, false).await?;
+    output::line(&format!("listening on http://{}", service.address))?;
+    stop_signal().await?;
+    service.stop().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A running service.
+pub(super) struct Service {
+    /// Where it listens.
+    pub(super) address: SocketAddr,
+    /// The way in for events.
+    pub(super) ingest: Ingest,
+    /// What tells the CRM.
+    pub(super) sync: Arc<SyncLoop>,
+    http: actix_web::dev::ServerHandle,
+    serving: JoinHandle<std::io::Result<()>>,
+    ingesting: IngestTasks,
+    syncing: JoinHandle<()>,
+    keeping: JoinHandle<()>,
+    trigger: shutdown::Trigger,
+}
+
+impl Service {
+    /// Starts everything that serves.
+    pub(super) async fn start(
+        settings: &Settings,
+        stores: &Stores,
+        accounts: Accounts,
+        bind: SocketAddr,
+        demo_site: bool,
+    ) -> anyhow::Result<Self> {
+        stores.maintenance.upkeep(stores.clock.now()).await.context("cannot prepare the store")?;
+        let service = ServicePolicy {
+            accounts: accounts.keys().cloned().collect(),
+            sync_delay: settings.sync_delay,
+        };
+        let (trigger, due) = shutdown::channel();
+        let (ingest, ingesting) = Ingest::start(&stores.visits, &settings.ingest);
+        let sync = Arc::new(SyncLoop::new(
+            Arc::clone(&stores.jobs),
+            Arc::clone(&stores.projects),
+            accounts,
+            Arc::clone(&stores.clock),
+            settings.sync.clone(),
+        ));
+        let collector = Collector {
+            ingest: ingest.clone(),
+            pixels: Pixels::new(Arc::clone(&stores.projects), service),
+            enrich: Arc::new(Plain),
+            clock: Arc::clone(&stores.clock),
+            maintenance: Arc::clone(&stores.maintenance),
+            settings: HttpSettings {
+                public_url: settings.http.public_url.clone(),
+                environment: settings.environment,
+                workers: settings.http.workers,
+                demo_site,
+                ..HttpSettings::default()
+            },
+        };
+        let (address, server) =
+            leadtrail_http::listen(collector, bind).with_context(|| format!("cannot listen on {bind}"))?;
+        let http = server.handle();
+        let syncing = tokio::spawn({
+            let (sync, due) = (Arc::clone(&sync), due.clone());
+            async move { sync.run(due).await }
+        });
+        let keeping =
+            tokio::spawn(upkeep::run(Arc::clone(&stores.maintenance), Arc::clone(&stores.clock), due));
+        let serving = tokio::spawn(server);
+        Ok(Self { address, ingest, sync, http, serving, ingesting, syncing, keeping, trigger })
+    }
+
+    /// Stops in the order that loses nothing: no new requests, those under way answered, what they queued committed,
+    /// the job that is being told finished.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        self.trigger.fire();
+        self.http.stop(true).await;
+        self.serving.await.context("the web server ended early")??;
+        drop(self.ingest);
+        self.ingesting.finished().await;
+        if tokio::time::timeout(SYNC_STOP_MAX, self.syncing).await.is_err() {
+            tracing::info!("left a job that is being told; it is taken up again when its lease runs out");
+        }
+        self.keeping.abort();
+        Ok(())
+    }
+}
+
+/// Returns when the process is told to stop: SIGTERM, or Ctrl-C.
+pub(super) async fn stop_signal() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

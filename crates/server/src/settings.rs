@@ -1,0 +1,324 @@
+//! Settings: an embedded `default.toml`, a file, the environment and flags, later ones winning; then made into the types
+//! the service works with, all errors at once, each naming its key and where it came from.
+
+mod layers;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use leadtrail_app::ingest::IngestSettings;
+use leadtrail_app::sync_loop::SyncSettings;
+use leadtrail_crm_pipedrive::BaseUrl;
+use leadtrail_domain::time::Span;
+use leadtrail_http::Environment;
+use secrecy::SecretString;
+use url::Url;
+
+pub(crate) use self::layers::{Flags, Layers, SettingsErrors};
+
+/// The settings of the service.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) environment: Environment,
+    pub(crate) http: Http,
+    pub(crate) store: Store,
+    pub(crate) ingest: IngestSettings,
+    pub(crate) crm: CrmKind,
+    pub(crate) sandbox_file: PathBuf,
+    pub(crate) sync: SyncSettings,
+    pub(crate) sync_delay: Duration,
+    pub(crate) log: Log,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Http {
+    pub(crate) bind: SocketAddr,
+    pub(crate) public_url: Option<Url>,
+    pub(crate) workers: Option<NonZeroUsize>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    pub(crate) url: StoreUrl,
+    pub(crate) migrate_on_start: bool,
+    pub(crate) allow_relaxed_durability: bool,
+    pub(crate) visitors_cached: u64,
+}
+
+/// Which store, and where.
+#[derive(Clone, Debug)]
+pub(crate) enum StoreUrl {
+    Memory,
+    /// `sqlite:PATH`.
+    Sqlite(String),
+    /// `postgres://…`, with its password.
+    Postgres(SecretString),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum CrmKind {
+    None,
+    Sandbox,
+    Pipedrive { base_url: BaseUrl, api_token: SecretString },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    pub(crate) level: String,
+    pub(crate) format: LogFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum LogFormat {
+    Pretty,
+    Json,
+}
+
+impl Settings {
+    /// Makes the layers into settings.
+    pub(crate) fn from_layers(layers: &Layers) -> Result<Self, SettingsErrors> {
+        let mut errors = layers.unknown_keys();
+        let mut read = Reader { layers, errors: &mut errors };
+        let environment = read.one_of(
+            "environment",
+            &[("production", Environment::Production), ("development", Environment::Development)],
+        );
+        let settings = Self {
+            environment,
+            http: Http {
+                bind: read.parsed("http.bind", "an address such as 127.0.0.1:8080", ([127, 0, 0, 1], 8080).into()),
+                public_url: read.optional_url("http.public_url"),
+                workers: NonZeroUsize::new(read.number("http.workers", 0..=1_024)),
+            },
+            store: Store {
+                url: read.store_url("store.url"),
+                migrate_on_start: read.flag("store.migrate_on_start"),
+                allow_relaxed_durability: read.flag("store.allow_relaxed_durability"),
+                visitors_cached: read.number("store.visitors_cached", 0..=100_000_000),
+            },
+            ingest: IngestSettings {
+                shards: read.number("ingest.shards", 1..=64),
+                queue_max: read.number("ingest.queue_max", 1..=1_000_000),
+                group_max: read.number("ingest.group_max", 1..=10_000),
+            },
+            crm: read.crm(),
+            sandbox_file: PathBuf::from(read.text("crm.sandbox.file")),
+            sync: SyncSettings {
+                poll: read.span("sync.poll", Duration::from_millis(10)),
+                batch: read.number("sync.batch", 1..=1_000),
+                workers: read.number("sync.workers", 1..=64),
+                not_found_retries: read.spans("sync.not_found_retries"),
+                ..SyncSettings::default()
+            },
+            sync_delay: read.span("sync.delay", Duration::ZERO),
+            log: read.log(environment),
+        };
+        read.limits();
+        if errors.is_empty() { Ok(settings) } else { Err(errors) }
+    }
+}
+
+/// Reads keys one by one and gathers what is wrong; what is wrong reads as anything, since nobody will see it.
+struct Reader<'a> {
+    layers: &'a Layers,
+    errors: &'a mut SettingsErrors,
+}
+
+impl Reader<'_> {
+    fn text(&self, key: &str) -> String {
+        self.layers.text(key)
+    }
+
+    fn wrong(&mut self, key: &str, expected: &str) {
+        self.errors.push(key, &self.layers.shown(key), expected, self.layers.origin(key));
+    }
+
+    fn parsed<T: FromStr>(&mut self, key: &str, expected: &str, fallback: T) -> T {
+        self.text(key).trim().parse().unwrap_or_else(|_not_one| {
+            self.wrong(key, expected);
+            fallback
+        })
+    }
+
+    fn number<T>(&mut self, key: &str, range: std::ops::RangeInclusive<T>) -> T
+    where
+        T: FromStr + PartialOrd + Copy + std::fmt::Display,
+    {
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        let value: T = self.parsed(key, &expected, *range.start());
+        if !range.contains(&value) {
+            self.wrong(key, &expected);
+        }
+        value
+    }
+
+    fn flag(&mut self, key: &str) -> bool {
+        self.one_of(key, &[("true", true), ("false", false)])
+    }
+
+    fn one_of<T: Copy>(&mut self, key: &str, choices: &[(&str, T)]) -> T {
+        let text = self.text(key).trim().to_lowercase();
+        choices.iter().find(|(name, _)| *name == text).map_or_else(
+            || {
+                let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+                self.wrong(key, &format!("one of {}", names.join(", ")));
+                choices[0].1
+            },
+            |(_, value)| *value,
+        )
+    }
+
+    fn span(&mut self, key: &str, min: Duration) -> Duration {
+        let expected = "a length of time such as 500ms, 5s, 7m, 1h30m or 2d (10 years at most)";
+        let zero = Span::try_from(Duration::ZERO).expect("nothing is short");
+        let span = self.parsed(key, expected, zero).duration();
+        if span < min {
+            self.wrong(key, &format!("{expected}, {min:?} at least"));
+        }
+        span
+    }
+
+    fn spans(&mut self, key: &str) -> Vec<Duration> {
+        let parsed: Result<Vec<Span>, _> = self.layers.list(key).iter().map(|text| text.trim().parse()).collect();
+        match parsed {
+            Ok(spans) if spans.is_sorted() => spans.into_iter().map(Span::duration).collect(),
+            Ok(_) | Err(_) => {
+                self.wrong(key, "lengths of time that grow, such as 30m,90m,8h");
+                Vec::new()
+            }
+        }
+    }
+
+    fn optional_url(&mut self, key: &str) -> Option<Url> {
+        let text = self.text(key);
+        if text.trim().is_empty() {
+            return None;
+        }
+        let url = Url::parse(text.trim()).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        if url.is_none() {
+            self.wrong(key, "an address such as https://track.example.com");
+        }
+        url
+    }
+
+    fn store_url(&mut self, key: &str) -> StoreUrl {
+        let text = self.text(key);
+        let text = text.trim();
+        if text == "memory:" || text == "memory" {
+            StoreUrl::Memory
+        } else if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            StoreUrl::Postgres(SecretString::from(text.to_owned()))
+        } else {
+            if !text.starts_with("sqlite:") || text.len() == "sqlite:".len() {
+                self.wrong(key, "sqlite:PATH, postgres://… or memory:");
+            }
+            StoreUrl::Sqlite(text.to_owned())
+        }
+    }
+
+    fn crm(&mut self) -> CrmKind {
+        match self.one_of("crm.kind", &[("none", 0), ("sandbox", 1), ("pipedrive", 2)]) {
+            2 => {
+                let api_token = self.text("crm.pipedrive.api_token").trim().to_owned();
+                if api_token.is_empty() {
+                    self.wrong("crm.pipedrive.api_token", "the API token, since crm.kind is pipedrive");
+                }
+                let expected = "an https address that ends in /api/v2 (plain http on loopback only)";
+                match self.text("crm.pipedrive.base_url").trim().parse() {
+                    Ok(base_url) => CrmKind::Pipedrive { base_url, api_token: SecretString::from(api_token) },
+                    Err(_not_one) => {
+                        self.wrong("crm.pipedrive.base_url", expected);
+                        CrmKind::None
+                    }
+                }
+            }
+            1 => CrmKind::Sandbox,
+            _ => CrmKind::None,
+        }
+    }
+
+    fn log(&mut self, environment: Environment) -> Log {
+        let format = self.one_of("log.format", &[("pretty", LogFormat::Pretty), ("json", LogFormat::Json)]);
+        let level = match (self.text("log.level").trim(), environment) {
+            ("", Environment::Production) => "warn".to_owned(),
+            ("", Environment::Development) => "info".to_owned(),
+            (level, _) => level.to_lowercase(),
+        };
+        if level.parse::<tracing_subscriber::filter::Targets>().is_err() {
+            self.wrong("log.level", "error, warn, info, debug, trace or directives such as leadtrail_app=debug");
+        }
+        Log { level, format }
+    }
+
+    fn limits(&mut self) {
+        for key in ["limits.tracking", "limits.reading", "limits.managing"] {
+            if self.text(key).trim() != "off" {
+                self.wrong(key, "`off`: this version has no limits yet");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn with(environment: &[(&str, &str)]) -> Result<Settings, SettingsErrors> {
+        let environment: BTreeMap<String, String> =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Settings::from_layers(&Layers::read(None, &environment, &Flags::default()).expect("the layers can be read"))
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        let settings = with(&[]).unwrap();
+        assert_eq!(settings.sync_delay, Duration::from_mins(7));
+        assert_eq!(settings.sync, SyncSettings::default());
+        assert_eq!(settings.ingest, IngestSettings::default());
+        assert_eq!(settings.log.level, "warn");
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once_with_its_key_and_source() {
+        let errors = with(&[
+            ("LEADTRAIL__SYNC__DELAY", "soon"),
+            ("LEADTRAIL__HTTP__BIND", "localhost"),
+            ("LEADTRAIL__HTTP__BIDN", "x"),
+            ("LEADTRAIL__CRM__KIND", "pipedrive"),
+            ("LEADTRAIL__LIMITS__TRACKING", "100/min"),
+        ])
+        .unwrap_err()
+        .to_string();
+        for part in ["sync.delay: `soon`", "LEADTRAIL__SYNC__DELAY", "http.bind", "http.bidn", "crm.pipedrive.api_token", "limits.tracking"] {
+            assert!(errors.contains(part), "{part} in {errors}");
+        }
+    }
+
+    #[test]
+    fn todays_environment_works_and_the_new_name_wins() {
+        let old = with(&[("PIPEDRIVE_API_KEY", "test-token"), ("ENVIRONMENT", "development"), ("LOG_LEVEL", "DEBUG")]).unwrap();
+        assert!(matches!(old.crm, CrmKind::Pipedrive { .. }));
+        assert_eq!((old.environment, old.log.level.as_str()), (Environment::Development, "debug"));
+        let new = with(&[("LOG_LEVEL", "debug"), ("LEADTRAIL__LOG__LEVEL", "error"), ("LEADTRAIL__CRM__KIND", "none"), ("PIPEDRIVE_API_KEY", "test-token")]).unwrap();
+        assert_eq!(new.log.level, "error");
+        assert!(matches!(new.crm, CrmKind::None));
+    }
+
+    #[test]
+    fn a_secret_is_shown_neither_in_errors_nor_by_debug() {
+        let settings = with(&[
+            ("LEADTRAIL__CRM__KIND", "pipedrive"),
+            ("LEADTRAIL__CRM__PIPEDRIVE__API_TOKEN", "canary-token"),
+            ("LEADTRAIL__STORE__URL", "postgres://u:canary-password@localhost/db"),
+        ])
+        .unwrap();
+        assert!(!format!("{settings:?}").contains("canary"));
+        let errors = with(&[("LEADTRAIL__STORE__URL", "mysql://u:canary-password@localhost/db")]).unwrap_err().to_string();
+        assert!(!errors.contains("canary"), "{errors}");
+    }
+}

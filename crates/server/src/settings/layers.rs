@@ -1,0 +1,230 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use config::{Config, File, FileFormat, Map, Value, ValueKind};
+
+const DEFAULT: &str = include_str!("default.toml");
+const PREFIX: &str = "LEADTRAIL__";
+
+/// The keys whose values are shown to nobody.
+const SECRETS: [&str; 2] = ["crm.pipedrive.api_token", "store.url"];
+
+/// What the replaced tool's environment calls some of the keys.
+const ALIASES: [(&str, &str); 3] = [
+    ("PIPEDRIVE_API_KEY", "crm.pipedrive.api_token"),
+    ("ENVIRONMENT", "environment"),
+    ("LOG_LEVEL", "log.level"),
+];
+
+/// The settings as text, each with where it came from.
+#[derive(Debug)]
+pub(crate) struct Layers {
+    values: BTreeMap<String, Entry>,
+}
+
+struct Entry {
+    value: Content,
+    origin: String,
+    known: bool,
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.origin)
+    }
+}
+
+enum Content {
+    Text(String),
+    List(Vec<String>),
+}
+
+/// What the command line sets.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flags {
+    /// Keys with their values.
+    pub(crate) values: Vec<(&'static str, String)>,
+}
+
+impl Layers {
+    /// Reads the defaults, a file, the environment and the flags.
+    pub(crate) fn read(
+        file: Option<&Path>,
+        environment: &BTreeMap<String, String>,
+        flags: &Flags,
+    ) -> anyhow::Result<Self> {
+        let mut builder = Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml));
+        if let Some(path) = file {
+            builder = builder.add_source(File::from(path).format(FileFormat::Toml));
+        }
+        for (key, (value, name)) in environment_values(environment)? {
+            builder = builder.set_override(key, Value::new(Some(&name), ValueKind::String(value)))?;
+        }
+        for (key, value) in &flags.values {
+            let origin = "the command line".to_owned();
+            builder = builder.set_override(*key, Value::new(Some(&origin), ValueKind::String(value.clone())))?;
+        }
+        let known = flattened(Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml)).build()?.cache);
+        let values = flattened(builder.build()?.cache)
+            .into_iter()
+            .map(|(key, value)| {
+                let origin = value.origin().unwrap_or("the default").to_owned();
+                let known = known.contains_key(&key);
+                (key, Entry { value: content(value), origin, known })
+            })
+            .collect();
+        Ok(Self { values })
+    }
+
+    pub(crate) fn text(&self, key: &str) -> String {
+        match self.values.get(key).map(|entry| &entry.value) {
+            Some(Content::Text(text)) => text.clone(),
+            Some(Content::List(list)) => list.join(","),
+            None => String::new(),
+        }
+    }
+
+    pub(crate) fn list(&self, key: &str) -> Vec<String> {
+        match self.values.get(key).map(|entry| &entry.value) {
+            Some(Content::List(list)) => list.clone(),
+            Some(Content::Text(text)) => {
+                text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// The value as it may be shown.
+    pub(crate) fn shown(&self, key: &str) -> String {
+        let text = self.text(key);
+        if key == "store.url" { masked_url(&text) } else if SECRETS.contains(&key) && !text.is_empty() { "***".to_owned() } else { text }
+    }
+
+    pub(crate) fn origin(&self, key: &str) -> &str {
+        self.values.get(key).map_or("the default", |entry| &entry.origin)
+    }
+
+    /// Every key, in order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    pub(crate) fn unknown_keys(&self) -> SettingsErrors {
+        let mut errors = SettingsErrors::default();
+        for (key, entry) in self.values.iter().filter(|(_, entry)| !entry.known) {
+            errors.0.push(format!("{key}: there is no such setting (from {})", entry.origin));
+        }
+        errors
+    }
+}
+
+/// A store's address without its password.
+fn masked_url(text: &str) -> String {
+    match text.split_once("://") {
+        Some((scheme, rest)) => match rest.rsplit_once('@') {
+            Some((credentials, host)) => {
+                let user = credentials.split(':').next().unwrap_or_default();
+                format!("{scheme}://{user}:***@{host}")
+            }
+            None => text.to_owned(),
+        },
+        None => text.to_owned(),
+    }
+}
+
+/// The settings that the environment holds, with the variable each comes from: ours, those in files, then the names of
+/// the replaced tool where nothing else says it.
+fn environment_values(
+    environment: &BTreeMap<String, String>,
+) -> anyhow::Result<BTreeMap<String, (String, String)>> {
+    let mut values = BTreeMap::new();
+    for (name, value) in environment {
+        let Some(path) = name.strip_prefix(PREFIX) else { continue };
+        let key = path.to_lowercase().replace("__", ".");
+        match key.strip_suffix("_file").filter(|secret| SECRETS.contains(secret)) {
+            Some(secret) => {
+                let content = std::fs::read_to_string(value)
+                    .map_err(|error| anyhow::anyhow!("{secret}: cannot read {value} (from {name}): {error}"))?;
+                values.insert(secret.to_owned(), (content.trim().to_owned(), name.clone()));
+            }
+            None => {
+                values.entry(key).or_insert_with(|| (value.clone(), name.clone()));
+            }
+        }
+    }
+    for (alias, key) in ALIASES {
+        if let Some(value) = environment.get(alias).filter(|value| !value.is_empty()) {
+            values.entry(key.to_owned()).or_insert_with(|| (value.clone(), alias.to_owned()));
+            if alias == "PIPEDRIVE_API_KEY" {
+                values.entry("crm.kind".to_owned()).or_insert_with(|| ("pipedrive".to_owned(), alias.to_owned()));
+            }
+        }
+    }
+    Ok(values)
+}
+
+fn flattened(value: Value) -> BTreeMap<String, Value> {
+    let mut flat = BTreeMap::new();
+    flatten("", value, &mut flat);
+    flat
+}
+
+fn flatten(path: &str, value: Value, flat: &mut BTreeMap<String, Value>) {
+    match value.kind {
+        ValueKind::Table(table) => {
+            let table: Map<String, Value> = table;
+            for (key, value) in table.into_iter().collect::<BTreeMap<_, _>>() {
+                let path = if path.is_empty() { key } else { format!("{path}.{key}") };
+                flatten(&path, value, flat);
+            }
+        }
+        ValueKind::Nil
+        | ValueKind::Boolean(_)
+        | ValueKind::I64(_)
+        | ValueKind::I128(_)
+        | ValueKind::U64(_)
+        | ValueKind::U128(_)
+        | ValueKind::Float(_)
+        | ValueKind::String(_)
+        | ValueKind::Array(_) => {
+            flat.insert(path.to_owned(), value);
+        }
+    }
+}
+
+fn content(value: Value) -> Content {
+    match value.kind {
+        ValueKind::Array(items) => Content::List(items.into_iter().map(|item| item.to_string()).collect()),
+        kind => Content::Text(kind.to_string()),
+    }
+}
+
+/// Everything that is wrong with the settings, a line each.
+#[derive(Debug, Default)]
+pub(crate) struct SettingsErrors(Vec<String>);
+
+impl SettingsErrors {
+    pub(crate) fn push(&mut self, key: &str, shown: &str, expected: &str, origin: &str) {
+        let line = format!("{key}: `{shown}` is not {expected} (from {origin})");
+        if !self.0.contains(&line) {
+            self.0.push(line);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for SettingsErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the settings are not valid:")?;
+        for line in &self.0 {
+            write!(f, "\n  {line}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for SettingsErrors {}

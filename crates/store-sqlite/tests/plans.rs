@@ -1,0 +1,196 @@
+//! The statements that are really sent, watched through diesel's instrumentation: each uses an index, and what runs
+//! for every event is prepared once. One test, alone in its process: the instrumentation is the process's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use diesel::connection::{Instrumentation, InstrumentationEvent, set_default_instrumentation};
+use diesel::prelude::*;
+use leadtrail_contract::Stores;
+use leadtrail_contract::fixtures::{Tenant, at, email, slug, wanted, write};
+use leadtrail_domain::crm::PersonId;
+use leadtrail_domain::ports::{JobFilter, Page};
+use leadtrail_domain::sync::{JobStatus, NextStep, Settlement};
+use leadtrail_domain::visit::{Freshness, VisitQuery};
+use leadtrail_store_sqlite::SqliteStore;
+
+#[derive(Default)]
+struct Seen {
+    sent: BTreeSet<String>,
+    cached: BTreeSet<String>,
+}
+
+static SEEN: Mutex<Seen> = Mutex::new(Seen { sent: BTreeSet::new(), cached: BTreeSet::new() });
+
+struct Watch;
+
+impl Instrumentation for Watch {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        let mut seen = SEEN.lock().expect("nobody panics while holding it");
+        if let InstrumentationEvent::StartQuery { query, .. } = event {
+            let text = query.to_string();
+            let sql = text.split(" -- binds:").next().unwrap_or(&text);
+            seen.sent.insert(sql.to_owned());
+        } else if let InstrumentationEvent::CacheQuery { sql, .. } = event {
+            seen.cached.insert(sql.to_owned());
+        }
+    }
+}
+
+/// The statements sent since the last call, without those that frame transactions, and whether each is cached.
+fn sent() -> BTreeMap<String, bool> {
+    let mut seen = SEEN.lock().expect("nobody panics while holding it");
+    let sent = std::mem::take(&mut seen.sent);
+    sent.into_iter()
+        .filter(|sql| ["SELECT", "INSERT", "UPDATE", "DELETE"].iter().any(|verb| sql.starts_with(verb)))
+        .map(|sql| {
+            let cached = seen.cached.contains(&sql);
+            (sql, cached)
+        })
+        .collect()
+}
+
+#[derive(QueryableByName)]
+struct Step {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    detail: String,
+}
+
+fn plan(connection: &mut SqliteConnection, sql: &str) -> Vec<String> {
+    let steps: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}"))
+        .load(connection)
+        .expect("the statement has a plan");
+    steps.into_iter().map(|step| step.detail).collect()
+}
+
+/// What may read a table from end to end, and why.
+const SCANS: &[(&str, &str)] = &[
+    ("SCAN CONSTANT ROW", "no table at all"),
+    ("SCAN api_keys USING COVERING INDEX", "whether there is a key at all: it stops at the first"),
+    ("SCAN sync_jobs USING COVERING INDEX sync_jobs_due", "how many are pending: the index holds no others"),
+];
+
+fn assert_searched(connection: &mut SqliteConnection, statements: &BTreeMap<String, bool>) {
+    for sql in statements.keys() {
+        for step in plan(connection, sql) {
+            let allowed = !step.starts_with("SCAN") || SCANS.iter().any(|(scan, _)| step.starts_with(scan));
+            assert!(allowed, "{step}\n{sql}");
+        }
+    }
+}
+
+async fn ingest(stores: &Stores, tenant: &Tenant) {
+    let visitor = tenant.visitor(1);
+    let visits = &stores.visits;
+    let query = VisitQuery {
+        events: BTreeSet::from([visitor.event_key(0), visitor.event_key(9)]),
+        visitors: BTreeMap::from([(visitor.key(), Freshness::Current)]),
+        submissions: BTreeSet::from([visitor.submission_key(1, "jane@example.com")]),
+        people: BTreeSet::from([(tenant.id(), email("jane@example.com").hash())]),
+        sessions_since: Some(at(0)),
+    };
+    visits.load(&query).await.expect("the store answers");
+    visits.commit(&visitor.arrives(0)).await.expect("the changes are taken");
+    visits.commit(&visitor.submits(1, 0, 1, "jane@example.com", 1)).await.expect("the changes are taken");
+    visits.commit(&visitor.joins(1, 0, 2, "jane@example.com", visitor.job_id(1))).await.expect("taken");
+    visits.commit(&visitor.returns(1, 2, 60)).await.expect("the changes are taken");
+    visits.load(&query).await.expect("the store answers");
+    let much_later = VisitQuery { sessions_since: Some(at(5_000)), ..query };
+    visits.load(&much_later).await.expect("the store answers");
+}
+
+async fn work(stores: &Stores, tenant: &Tenant) {
+    let (visitor, jobs) = (tenant.visitor(1), &stores.sync_jobs);
+    let claims = jobs.claim(at(70), Duration::from_mins(2), 10).await.expect("the store answers");
+    let lease = jobs.renew(&claims[0].lease, at(90)).await.expect("the lease counts");
+    jobs.dossier(&lease).await.expect("the lease counts");
+    jobs.freeze(&lease, &wanted(visitor.lead_id(2))).await.expect("the lease counts");
+    jobs.plan(&lease, &write("person-1", &["a"])).await.expect("the lease counts");
+    let next = NextStep::PutOff { due_at: at(71), looks: 1, failures: 1, drop_planned: true };
+    let settlement = Settlement { at: at(70), next, note: "later".to_owned() };
+    jobs.settle(&lease, &settlement).await.expect("the lease counts");
+    let claims = jobs.claim(at(71), Duration::from_mins(2), 10).await.expect("the store answers");
+    jobs.release(&claims[0].lease).await.expect("the store answers");
+    let claims = jobs.claim(at(71), Duration::from_mins(2), 10).await.expect("the store answers");
+    let person = PersonId("person-1".to_owned());
+    let next = NextStep::End {
+        status: JobStatus::Synced,
+        persons: vec![person.clone()],
+        written: vec![write("person-1", &["a"])],
+    };
+    let settlement = Settlement { at: at(72), next, note: "done".to_owned() };
+    jobs.settle(&claims[0].lease, &settlement).await.expect("the lease counts");
+    jobs.ever_written(tenant.id(), &slug("default"), &person).await.expect("the store answers");
+    jobs.attempts(tenant.id(), visitor.job_id(1)).await.expect("the store answers");
+    jobs.counts(at(80)).await.expect("the store answers");
+    for before in [None, Some(visitor.job_id(1))] {
+        let filter = JobFilter { status: Some(JobStatus::Error), before };
+        jobs.jobs(tenant.id(), &filter, 10).await.expect("the store answers");
+    }
+}
+
+async fn manage(stores: &Stores, tenant: &Tenant) {
+    let visitor = tenant.visitor(1);
+    let (projects, keys) = (&stores.projects, &stores.keys);
+    projects.projects(&Page::first(10)).await.expect("the store answers");
+    projects.project_by_slug(&tenant.project.slug).await.expect("the store answers");
+    projects.pixels(tenant.id(), &Page::first(10)).await.expect("the store answers");
+    projects.pixel_context(&visitor.pixel_id).await.expect("the store answers");
+    let key = leadtrail_contract::fixtures::key(1);
+    keys.create_first_key(&key).await.expect("the store answers");
+    keys.key_by_hash(&key.hash).await.expect("the store answers");
+    keys.key_used(key.id, at(1)).await.expect("the store answers");
+    keys.keys(Some(tenant.id()), &Page::first(10)).await.expect("the store answers");
+    keys.revoke_key(key.id, at(2)).await.expect("the store answers");
+    let page = stores.visits.events(tenant.id(), None, 2).await.expect("the store answers");
+    let last = page.last().map(|stored| (stored.event.id, stored.event.pixel_id.clone()));
+    stores.visits.events(tenant.id(), last, 2).await.expect("the store answers");
+    stores
+        .visits
+        .event(tenant.id(), &visitor.pixel_id, visitor.event_id(0))
+        .await
+        .expect("the store answers");
+}
+
+#[test]
+fn every_statement_uses_an_index_and_the_busy_ones_are_prepared_once() {
+    set_default_instrumentation(|| Some(Box::new(Watch))).expect("the instrumentation is set");
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("leadtrail.db").display().to_string();
+    leadtrail_contract::run(async {
+        let store = SqliteStore::open(&format!("sqlite:{path}")).expect("the URL names a file");
+        store.migrate().await.expect("the migrations run");
+        let mut connection = SqliteConnection::establish(&path).expect("the file can be opened");
+        let stores = Stores::of(Arc::new(store));
+        let tenant = Tenant::create(&stores, 1).await;
+        sent();
+
+        ingest(&stores, &tenant).await;
+        let busy = sent();
+        assert!(busy.len() > 20, "{} statements", busy.len());
+        assert_searched(&mut connection, &busy);
+        for (sql, cached) in &busy {
+            assert!(cached, "prepared each time: {sql}");
+        }
+        let ends =
+            busy.keys().find(|sql| sql.contains("GROUP BY")).expect("the ends of sessions are asked for");
+        let plan_of_ends = plan(&mut connection, ends);
+        assert!(plan_of_ends[0].contains("COVERING INDEX tracking_events_visitor"), "{plan_of_ends:?}");
+        sent();
+
+        work(&stores, &tenant).await;
+        let working = sent();
+        assert_searched(&mut connection, &working);
+        let claiming = working
+            .keys()
+            .find(|sql| sql.contains("ORDER BY `sync_jobs`.`due_at`"))
+            .expect("jobs are claimed");
+        let plan_of_claim = plan(&mut connection, claiming);
+        assert!(plan_of_claim[0].contains("USING INDEX sync_jobs_due (due_at<?)"), "{plan_of_claim:?}");
+        sent();
+
+        manage(&stores, &tenant).await;
+        assert_searched(&mut connection, &sent());
+    });
+}

@@ -1,0 +1,16 @@
+DROP FUNCTION leadtrail_create_partition(timestamptz);
+DROP FUNCTION leadtrail_event_after(uuid[], timestamptz[]);
+DROP FUNCTION leadtrail_require(boolean);
+DROP TABLE crm_writes;
+DROP TABLE sync_attempts;
+DROP TABLE sync_jobs;
+DROP TABLE identities;
+DROP TABLE submissions;
+DROP TABLE leads;
+DROP TABLE tracking_events;
+DROP TABLE touchpoints;
+DROP TABLE sessions;
+DROP TABLE visitors;
+DROP TABLE api_keys;
+DROP TABLE pixels;
+DROP TABLE projects;
