@@ -212,8 +212,10 @@
   const isTemporary = (status) => status >= 500 || status === 429 || status === 408;
 
   const adopt = (answer) => {
+    // The answer to an event from before the denial has just set the cookie again.
+    if (consent === 'denied') return forgetVisitor();
     const cookie = answer && wellFormed(answer.visitor_cookie);
-    if (cookie && mayKeep() && cookie !== visitor) keepVisitor(cookie);
+    return cookie && mayKeep() && cookie !== visitor ? keepVisitor(cookie) : undefined;
   };
 
   const send = safely((event) => {

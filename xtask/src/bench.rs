@@ -83,7 +83,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         Some(cluster) => cluster.url(),
         None => format!("sqlite:{}", folder.join("bench.db").display()),
     };
-    let server = Server::start(&binary, &store, &folder)?;
+    let server = Server::start(&binary, &store, &folder);
+    if server.is_err() && folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    }
+    let server = server?;
     let before = Usage::of(server.id())?;
     let outcome = drive(server.address(), server.pixel(), &asked)?;
     let after = Usage::of(server.id())?;

@@ -199,7 +199,7 @@ fn encoded(value: &FieldValue, kind: Option<&CrmFieldKind>) -> Result<Value, Ref
             if fits { Ok(Value::from(text.as_str())) } else { Err(Refusal::TooLong) }
         }
         (FieldValue::Number(number), CrmFieldKind::Number) => {
-            serde_json::Number::from_f64(*number).map(Value::Number).ok_or(Refusal::WrongType)
+            number_as_json(*number).ok_or(Refusal::WrongType)
         }
         (FieldValue::Date(date), CrmFieldKind::Date) => Ok(Value::from(date.to_string())),
         (FieldValue::Choice(label), CrmFieldKind::Choice { options }) if options.contains(label) => {
@@ -225,4 +225,10 @@ fn decoded(value: &Value, kind: &CrmFieldKind) -> Option<FieldValue> {
         CrmFieldKind::Date => value.as_str()?.parse().ok().map(FieldValue::Date),
         CrmFieldKind::Choice { .. } => value.as_str().map(|label| FieldValue::Choice(label.to_owned())),
     }
+}
+
+/// A number as people write it: a whole one without a point.
+fn number_as_json(number: f64) -> Option<Value> {
+    let whole = number.to_string().parse::<i64>().ok().map(Value::from);
+    whole.or_else(|| serde_json::Number::from_f64(number).map(Value::Number))
 }

@@ -3,8 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderValue, ORIGIN,
-    VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, HeaderValue, VARY,
 };
 use leadtrail_domain::web_url::HostPattern;
 
@@ -23,7 +22,7 @@ pub(crate) fn is_listed(origins: &[HostPattern], host: Option<&str>) -> bool {
 /// are ours.
 pub(crate) fn allow(sender: &Sender<'_>, response: &mut HttpResponse) {
     let headers = response.headers_mut();
-    headers.append(VARY, HeaderValue::from(ORIGIN));
+    headers.append(VARY, HeaderValue::from_static("Origin"));
     let Some(origin) = &sender.origin else { return };
     if origin.host.as_deref().is_some_and(|host| sender.is_same_site_as(host)) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.header.clone());

@@ -87,12 +87,7 @@ impl SqliteStore {
     /// # Errors
     /// No such URL.
     pub fn open(url: &str) -> Result<Self, SqliteUrlError> {
-        let path = url.strip_prefix("sqlite:").ok_or(SqliteUrlError)?;
-        let path = path.strip_prefix("//").unwrap_or(path);
-        // A NUL cannot be handed to SQLite; `file:` and `?` would be read as its own kind of URL.
-        if path.is_empty() || path.contains(":memory:") || path.contains('\0') || path.starts_with("file:") {
-            return Err(SqliteUrlError);
-        }
+        let path = path_of(url)?;
         let pool = |size, acquire_timeout, min_idle, setup| {
             let settings = PoolSettings { size, acquire_timeout, min_idle, check: Check::Never };
             Pool::new(Manager::new(path), settings, Some(Box::new(Setup(setup))))
@@ -146,6 +141,14 @@ impl SqliteStore {
     {
         Ok(self.writer.run(work).await.map_err(pool_failure)??)
     }
+}
+
+/// The path in a URL, where SQLite would take it for one and not for a name or URL of its own kind.
+fn path_of(url: &str) -> Result<&str, SqliteUrlError> {
+    let path = url.strip_prefix("sqlite:").ok_or(SqliteUrlError)?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    let is_special = path.starts_with(":memory:") || path.starts_with("file:") || path.contains('\0');
+    if path.is_empty() || is_special { Err(SqliteUrlError) } else { Ok(path) }
 }
 
 impl fmt::Debug for SqliteStore {
@@ -211,15 +214,9 @@ mod tests {
             ("sqlite:leadtrail.db", "leadtrail.db"),
             ("sqlite:/var/lib/leadtrail.db", "/var/lib/leadtrail.db"),
             ("sqlite:///var/lib/leadtrail.db", "/var/lib/leadtrail.db"),
+            ("sqlite://data/größe 1.db", "data/größe 1.db"),
         ] {
-            let folder = tempfile::tempdir().unwrap();
-            let url = url
-                .replace("leadtrail.db", "x/leadtrail.db")
-                .replace("/var", &folder.path().display().to_string());
-            let path = path
-                .replace("leadtrail.db", "x/leadtrail.db")
-                .replace("/var", &folder.path().display().to_string());
-            assert_eq!(SqliteStore::open(&url).unwrap().path(), path);
+            assert_eq!(path_of(url), Ok(path));
         }
         for url in [
             "",
@@ -229,8 +226,9 @@ mod tests {
             "sqlite://",
             "sqlite::memory:",
             "sqlite:file:x",
+            "sqlite:a\0b",
         ] {
-            assert_eq!(SqliteStore::open(url).map(|_| ()), Err(SqliteUrlError), "{url}");
+            assert_eq!(path_of(url), Err(SqliteUrlError), "{url}");
         }
     }
 

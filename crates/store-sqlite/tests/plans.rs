@@ -64,6 +64,8 @@ fn plan(connection: &mut SqliteConnection, sql: &str) -> Vec<String> {
     steps.into_iter().map(|step| step.detail).collect()
 }
 
+const LEASE: Duration = Duration::from_secs(120);
+
 /// What may read a table from end to end, and why.
 const SCANS: &[(&str, &str)] = &[
     ("SCAN CONSTANT ROW", "no table at all"),
@@ -102,7 +104,7 @@ async fn ingest(stores: &Stores, tenant: &Tenant) {
 
 async fn work(stores: &Stores, tenant: &Tenant) {
     let (visitor, jobs) = (tenant.visitor(1), &stores.sync_jobs);
-    let claims = jobs.claim(at(70), Duration::from_mins(2), 10).await.expect("the store answers");
+    let claims = jobs.claim(at(70), LEASE, 10).await.expect("the store answers");
     let lease = jobs.renew(&claims[0].lease, at(90)).await.expect("the lease counts");
     jobs.dossier(&lease).await.expect("the lease counts");
     jobs.freeze(&lease, &wanted(visitor.lead_id(2))).await.expect("the lease counts");
@@ -110,9 +112,9 @@ async fn work(stores: &Stores, tenant: &Tenant) {
     let next = NextStep::PutOff { due_at: at(71), looks: 1, failures: 1, drop_planned: true };
     let settlement = Settlement { at: at(70), next, note: "later".to_owned() };
     jobs.settle(&lease, &settlement).await.expect("the lease counts");
-    let claims = jobs.claim(at(71), Duration::from_mins(2), 10).await.expect("the store answers");
+    let claims = jobs.claim(at(71), LEASE, 10).await.expect("the store answers");
     jobs.release(&claims[0].lease).await.expect("the store answers");
-    let claims = jobs.claim(at(71), Duration::from_mins(2), 10).await.expect("the store answers");
+    let claims = jobs.claim(at(71), LEASE, 10).await.expect("the store answers");
     let person = PersonId("person-1".to_owned());
     let next = NextStep::End {
         status: JobStatus::Synced,

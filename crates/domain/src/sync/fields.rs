@@ -74,7 +74,7 @@ table! {
         "last_referrer_url" LongText,
         "country" Text, "region" Text, "city" Text, "location" Text, "ip_address" Text,
         "user_agent" LongText, "screen_resolution" Text, "device_type" Text, "operating_system" Text, "browser" Text,
-        "last_visited_on" Date, "first_seen_on" Date, "visited_pages" LongText, "session_duration" Text,
+        "last_visited_on" Text, "first_seen_on" Date, "visited_pages" LongText, "session_duration" Text,
         "lead_count" Number, "visit_count" Number, "days_to_lead" Number,
     ],
 }

@@ -1,6 +1,7 @@
 //! A project with one pixel and a store behind it, for tests of what a batch of events means.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::executor::block_on;
@@ -21,7 +22,7 @@ pub(crate) const DELAY: Duration = Duration::from_mins(7);
 /// A site under test.
 pub(crate) struct Site {
     pub(crate) pixel: PixelContext,
-    pub(crate) store: MemoryStore,
+    pub(crate) store: Arc<MemoryStore>,
     pub(crate) policy: IngestPolicy,
 }
 
@@ -44,7 +45,7 @@ impl Site {
             created_at,
             archived_at: None,
         };
-        let store = MemoryStore::new();
+        let store = Arc::new(MemoryStore::new());
         block_on(store.create_project(&project)).expect("a fresh store");
         block_on(store.create_pixel(&pixel)).expect("a fresh store");
         let policy = IngestPolicy {

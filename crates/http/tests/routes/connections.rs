@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use leadtrail_app::ingest::IngestSettings;
 use leadtrail_domain::ports::Visits as _;
 use leadtrail_http::HttpSettings;
@@ -56,17 +57,16 @@ async fn half_a_body_is_answered_408_and_hung_up_on() {
 #[tokio::test]
 async fn a_body_that_nobody_reads_keeps_no_connection_open() {
     let service = Service::start().await;
-    for start in ["GET /", "GET /api/track/pixel.gif", "POST /nowhere", "PUT /api/track", "GET /health/live"]
-    {
-        let head = format!(
-            "{start} HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n"
-        );
-        let said = said_until_closed(&service, &head).await;
+    let starts = ["GET /", "GET /api/track/pixel.gif", "POST /nowhere", "PUT /api/track", "GET /health/live"];
+    let all = starts.map(async |start| {
+        let head = "HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n";
+        let said = said_until_closed(&service, &format!("{start} {head}")).await;
         assert!(
             said.starts_with("HTTP/1.1 ") && said.to_lowercase().contains("connection: close"),
             "{start}: {said}"
         );
-    }
+    });
+    join_all(all).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! When the visitor's cookie is set, and which one is read.
 
+use leadtrail_domain::id::VisitorCookie;
 use leadtrail_http::HttpSettings;
 use reqwest::Method;
 use serde_json::json;
@@ -88,8 +89,5 @@ async fn the_gif_reads_and_sets_it() {
     let request = service.request(Method::GET, path).header("host", "t.example.com");
     let reply = Reply::of(request.header("cookie", "lt_visitor=abcdefgh")).await;
     assert!(reply.header("set-cookie").is_some_and(|cookie| cookie.starts_with("lt_visitor=abcdefgh; ")));
-    assert_eq!(
-        service.stored().await[0].event.visitor.cookie().map(|cookie| cookie.as_str()),
-        Some("abcdefgh")
-    );
+    assert_eq!(service.stored().await[0].event.visitor.cookie().map(VisitorCookie::as_str), Some("abcdefgh"));
 }

@@ -19,7 +19,7 @@ async fn a_pixel_without_origins_takes_any() {
         let reply = from(&service, origin).await;
         assert_eq!(reply.status, StatusCode::OK, "{origin}");
         assert_eq!((reply.header(ORIGIN), reply.header(CREDENTIALS)), (Some("*"), None));
-        assert_eq!(reply.header("vary"), Some("origin"));
+        assert_eq!(reply.header("vary"), Some("Origin"));
     }
 }
 

@@ -79,16 +79,15 @@ impl Service {
         }
         let visits: Arc<dyn Visits> = match setup.gate {
             Some(gate) => Arc::new(Gated { gate, store: Arc::clone(&store) }),
-            None => Arc::clone(&store) as _,
+            None => store.clone(),
         };
         let (ingest, _tasks) = Ingest::start(&visits, &setup.ingest);
-        let projects: Arc<dyn Projects> = Arc::clone(&store) as _;
         let collector = Collector {
             ingest,
-            pixels: Pixels::new(projects, ServicePolicy::default()),
+            pixels: Pixels::new(store.clone(), ServicePolicy::default()),
             enrich: Arc::new(Plain),
-            clock: Arc::clone(&store) as _,
-            maintenance: setup.maintenance.unwrap_or_else(|| Arc::clone(&store) as _),
+            clock: store.clone(),
+            maintenance: setup.maintenance.unwrap_or_else(|| store.clone()),
             settings: HttpSettings { workers: NonZeroUsize::new(2), ..setup.settings },
         };
         let (address, server) = listen(collector, ([127, 0, 0, 1], 0).into()).expect("a free port");
@@ -252,7 +251,7 @@ fn pixel(id: &str, project_id: ProjectId) -> Pixel {
 
 fn client() -> reqwest::Client {
     // Whichever test comes first installs it; the service itself speaks no TLS.
-    if rustls::crypto::ring::default_provider().install_default().is_err() {}
+    let _installed = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .timeout(Duration::from_secs(30))
