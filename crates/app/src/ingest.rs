@@ -16,6 +16,8 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::cause::cause;
+
 /// How often a group is decided anew because its state has changed, before its senders are asked to try again.
 const STALE_RETRIES_MAX: u32 = 10;
 /// How many groups a slow watcher may fall behind before it misses some.
@@ -140,7 +142,7 @@ impl IngestTasks {
     pub async fn finished(self) {
         for task in self.0 {
             if let Err(error) = task.await {
-                tracing::error!(error = &error as &dyn std::error::Error, "a task that takes in events ended early");
+                tracing::error!(error = cause(&error), "a task that takes in events ended early");
             }
         }
     }
@@ -187,7 +189,7 @@ impl Shard {
             Err(error) if is_outage(&error) => {
                 tracing::warn!(
                     batch.len = events.len(),
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "the store did not take a group of events"
                 );
                 for sender in senders {
@@ -198,7 +200,7 @@ impl Shard {
             Err(error) => {
                 tracing::warn!(
                     batch.len = events.len(),
-                    error = &error as &dyn std::error::Error,
+                    error = cause(&error),
                     "a group of events was rejected; its members are tried one by one"
                 );
                 self.commit_singly(events, senders).await
@@ -223,7 +225,7 @@ impl Shard {
                 Err(error) => {
                     tracing::error!(
                         event.id = %event.0.event.id,
-                        error = &error as &dyn std::error::Error,
+                        error = cause(&error),
                         "the store rejects an event"
                     );
                     sender.refuse(IngestError::Rejected);
@@ -305,6 +307,9 @@ fn answer_all(senders: Vec<Sender>, answers: Vec<Answer>) {
 fn is_outage(error: &StoreError) -> bool {
     match error {
         StoreError::Transient(_) | StoreError::Stale => true,
-        StoreError::Rejected(_) | StoreError::Taken(_) | StoreError::Corrupt { .. } | StoreError::LeaseLost => false,
+        StoreError::Rejected(_)
+        | StoreError::Taken(_)
+        | StoreError::Corrupt { .. }
+        | StoreError::LeaseLost => false,
     }
 }

@@ -4,6 +4,7 @@
 //! Everything here works on the domain's ports; which adapter stands behind them is decided elsewhere. Rules stand in
 //! `leadtrail-domain`: this crate only orders the calls.
 
+mod cause;
 pub mod ingest;
 pub mod pixels;
 pub mod shutdown;

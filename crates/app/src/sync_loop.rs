@@ -18,9 +18,12 @@ use leadtrail_domain::project::{NameMatch, Project};
 use leadtrail_domain::sync::matching::{Match, judge};
 use leadtrail_domain::sync::plan::{Resolved, permitted, resolve};
 use leadtrail_domain::sync::schedule::{self, NOT_FOUND_RETRIES, Verdict, next_look, verdict};
-use leadtrail_domain::sync::{Claim, JobStatus, Lease, NextStep, PlannedWrite, Settlement, SyncJob, Wanted, fields};
+use leadtrail_domain::sync::{
+    Claim, JobStatus, Lease, NextStep, PlannedWrite, Settlement, SyncJob, Wanted, fields,
+};
 use tokio::sync::broadcast;
 
+use crate::cause::cause;
 use crate::shutdown::Shutdown;
 
 /// How many outcomes a slow watcher may fall behind before it misses some.
@@ -117,7 +120,7 @@ impl SyncLoop {
             let more = match self.pass(&shutdown).await {
                 Ok(claimed) => claimed == self.settings.batch,
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "the queue of syncs is out of reach");
+                    tracing::warn!(error = cause(&error), "the queue of syncs is out of reach");
                     false
                 }
             };
@@ -146,18 +149,15 @@ impl SyncLoop {
     async fn attempt(&self, claim: Claim, shutdown: &Shutdown) {
         let job_id = claim.job.id;
         if let Err(error) = self.try_attempt(claim, shutdown).await {
-            match error {
-                StoreError::LeaseLost => {
-                    tracing::info!(sync_job.id = %job_id, "another worker has the job by now");
-                }
-                error => {
-                    // The lease runs out by itself; a write that was sent stays recorded as planned.
-                    tracing::warn!(
-                        sync_job.id = %job_id,
-                        error = &error as &dyn std::error::Error,
-                        "an attempt could not be recorded; the job is claimed again later"
-                    );
-                }
+            if matches!(error, StoreError::LeaseLost) {
+                tracing::info!(sync_job.id = %job_id, "another worker has the job by now");
+            } else {
+                // The lease runs out by itself; a write that was sent stays recorded as planned.
+                tracing::warn!(
+                    sync_job.id = %job_id,
+                    error = cause(&error),
+                    "an attempt could not be recorded; the job is claimed again later"
+                );
             }
         }
     }
@@ -246,7 +246,12 @@ impl SyncLoop {
     }
 
     /// What the person shall be told, frozen at the first attempt, and the newest lead it was built from.
-    async fn wanted(&self, job: &SyncJob, lease: &Lease, project: &Project) -> Result<(Wanted, Lead), StoreError> {
+    async fn wanted(
+        &self,
+        job: &SyncJob,
+        lease: &Lease,
+        project: &Project,
+    ) -> Result<(Wanted, Lead), StoreError> {
         let mut retries = 0;
         loop {
             let dossier = self.jobs.dossier(lease).await?;
@@ -262,7 +267,13 @@ impl SyncLoop {
         }
     }
 
-    async fn look_up(&self, crm: &dyn Crm, job: &SyncJob, lead: &Lead, project: &Project) -> Result<Match, CrmError> {
+    async fn look_up(
+        &self,
+        crm: &dyn Crm,
+        job: &SyncJob,
+        lead: &Lead,
+        project: &Project,
+    ) -> Result<Match, CrmError> {
         let settings = &project.settings.crm;
         let by_email =
             PersonQuery::Email { email: lead.email.clone(), changed_since: job.created_at.minus(SEARCH_LAG) };
@@ -283,15 +294,12 @@ impl SyncLoop {
     fn after_nobody(&self, job: &SyncJob) -> (NextStep, String) {
         let looks = job.looks + 1;
         let now = self.clock.now();
-        match next_look(job, looks, now, &self.settings.not_found_retries) {
-            Some(due_at) => {
-                let next = NextStep::PutOff { due_at, looks, failures: 0, drop_planned: true };
-                (next, format!("look {looks} found nobody; the next one is at {due_at}"))
-            }
-            None => {
-                let note = format!("look {looks} found nobody; it was the last");
-                (end(JobStatus::NotFound, Vec::new(), Vec::new()), note)
-            }
+        if let Some(due_at) = next_look(job, looks, now, &self.settings.not_found_retries) {
+            let next = NextStep::PutOff { due_at, looks, failures: 0, drop_planned: true };
+            (next, format!("look {looks} found nobody; the next one is at {due_at}"))
+        } else {
+            let note = format!("look {looks} found nobody; it was the last");
+            (end(JobStatus::NotFound, Vec::new(), Vec::new()), note)
         }
     }
 
@@ -315,8 +323,12 @@ impl SyncLoop {
     async fn send(&self, crm: &dyn Crm, write: &PlannedWrite) -> Result<PlannedWrite, CrmError> {
         let receipt = crm.update(&write.person, &write.patch).await?;
         let taken = |key: &FieldKey| receipt.applied.contains(key);
-        let patch: Patch =
-            write.patch.iter().filter(|(key, _)| taken(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
+        let patch: Patch = write
+            .patch
+            .iter()
+            .filter(|(key, _)| taken(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         Ok(PlannedWrite { patch, ..write.clone() })
     }
 }
@@ -327,14 +339,17 @@ fn end(status: JobStatus, persons: Vec<PersonId>, written: Vec<PlannedWrite>) ->
 
 fn synced(persons: Vec<PersonId>, written: Vec<PlannedWrite>, resolved: &Resolved) -> (NextStep, String) {
     let names = |write: &PlannedWrite| -> Vec<String> {
-        let name = |key: &FieldKey| resolved.values.get(key).map_or_else(|| key.0.clone(), |t| t.name.to_string());
+        let name =
+            |key: &FieldKey| resolved.values.get(key).map_or_else(|| key.0.clone(), |t| t.name.to_string());
         write.patch.keys().map(name).collect()
     };
     let mut note = match written.as_slice() {
         [] => "the person has everything already".to_owned(),
         writes => {
-            let parts: Vec<String> =
-                writes.iter().map(|w| format!("wrote to person {}: {}", w.person, names(w).join(", "))).collect();
+            let parts: Vec<String> = writes
+                .iter()
+                .map(|w| format!("wrote to person {}: {}", w.person, names(w).join(", ")))
+                .collect();
             parts.join("; ")
         }
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use leadtrail_domain::ports::{Clock, Maintenance};
 
+use crate::cause::cause;
 use crate::shutdown::Shutdown;
 
 /// How often the store prepares for the time to come.
@@ -14,7 +15,7 @@ pub const UPKEEP_EVERY: Duration = Duration::from_mins(5);
 pub async fn run(maintenance: Arc<dyn Maintenance>, clock: Arc<dyn Clock>, mut shutdown: Shutdown) {
     while !shutdown.is_due() {
         if let Err(error) = maintenance.upkeep(clock.now()).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "the store's upkeep failed; it is tried again");
+            tracing::warn!(error = cause(&error), "the store's upkeep failed; it is tried again");
         }
         tokio::select! {
             () = tokio::time::sleep(UPKEEP_EVERY) => {}

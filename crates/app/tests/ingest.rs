@@ -34,7 +34,11 @@ impl Gate {
     }
 
     fn with_permits(store: &Arc<MemoryStore>, permits: usize) -> Arc<Self> {
-        Arc::new(Self { store: Arc::clone(store), permits: Semaphore::new(permits), commits: AtomicUsize::new(0) })
+        Arc::new(Self {
+            store: Arc::clone(store),
+            permits: Semaphore::new(permits),
+            commits: AtomicUsize::new(0),
+        })
     }
 }
 
@@ -73,17 +77,21 @@ impl Visits for Gate {
 }
 
 fn view(site: &Site, id: &str, cookie: &str) -> Collected {
-    site.collected(0, &json!({ "page_url": "https://www.acme.example/", "event_id": id, "visitor_cookie": cookie }))
+    site.collected(
+        0,
+        &json!({ "page_url": "https://www.acme.example/", "event_id": id, "visitor_cookie": cookie }),
+    )
 }
 
-fn start(visits: Arc<dyn Visits>, settings: &IngestSettings) -> Ingest {
+fn start<V: Visits + 'static>(visits: &Arc<V>, settings: &IngestSettings) -> Ingest {
+    let visits: Arc<dyn Visits> = visits.clone();
     Ingest::start(&visits, settings).0
 }
 
 #[tokio::test]
 async fn the_same_event_a_hundred_times_at_once_is_stored_once_and_answered_alike() {
     let site = Site::new();
-    let ingest = start(site.store.clone(), &IngestSettings { shards: 4, ..IngestSettings::default() });
+    let ingest = start(&site.store, &IngestSettings { shards: 4, ..IngestSettings::default() });
     let sends = (0..100).map(|_| ingest.collect(view(&site, "e1", "cookie-a"), site.policy.clone()));
     let answers: Vec<_> = join_all(sends).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(site.events().len(), 1);
@@ -94,11 +102,14 @@ async fn the_same_event_a_hundred_times_at_once_is_stored_once_and_answered_alik
 #[tokio::test]
 async fn twelve_first_events_at_once_on_two_nodes_make_one_visitor_and_one_session() {
     let site = Site::new();
-    let nodes = [0, 1].map(|_| start(site.store.clone(), &IngestSettings::default()));
+    let nodes = [0, 1].map(|_| start(&site.store, &IngestSettings::default()));
     let sends =
         (0..12).map(|n| nodes[n % 2].collect(view(&site, &format!("e{n}"), "cookie-a"), site.policy.clone()));
     let answers: Vec<_> = join_all(sends).await.into_iter().map(Result::unwrap).collect();
-    assert_eq!(answers.iter().map(|answer| (answer.visitor_id, answer.session_id)).collect::<BTreeSet<_>>().len(), 1);
+    assert_eq!(
+        answers.iter().map(|answer| (answer.visitor_id, answer.session_id)).collect::<BTreeSet<_>>().len(),
+        1
+    );
     assert_eq!(site.events().len(), 12);
 }
 
@@ -106,8 +117,9 @@ async fn twelve_first_events_at_once_on_two_nodes_make_one_visitor_and_one_sessi
 async fn what_is_queued_during_a_commit_is_one_group() {
     let site = Site::new();
     let gate = Gate::with_permits(&site.store, 0);
-    let ingest = start(gate.clone(), &IngestSettings::default());
-    let sends = (0..50).map(|n| ingest.collect(view(&site, &format!("e{n}"), "cookie-a"), site.policy.clone()));
+    let ingest = start(&gate, &IngestSettings::default());
+    let sends =
+        (0..50).map(|n| ingest.collect(view(&site, &format!("e{n}"), "cookie-a"), site.policy.clone()));
     let let_through = async { gate.permits.add_permits(Semaphore::MAX_PERMITS / 2) };
     let (answers, ()) = tokio::join!(join_all(sends), let_through);
     assert!(answers.iter().all(Result::is_ok));
@@ -118,8 +130,9 @@ async fn what_is_queued_during_a_commit_is_one_group() {
 #[tokio::test]
 async fn one_event_that_the_store_rejects_does_not_fail_its_neighbours() {
     let site = Site::new();
-    let ingest = start(Gate::open(&site.store), &IngestSettings::default());
-    let poison = site.collected(0, &json!({ "page_url": "https://www.acme.example/", "page_title": "poison" }));
+    let ingest = start(&Gate::open(&site.store), &IngestSettings::default());
+    let poison =
+        site.collected(0, &json!({ "page_url": "https://www.acme.example/", "page_title": "poison" }));
     let events = [view(&site, "e1", "cookie-a"), poison, view(&site, "e2", "cookie-a")];
     let answers = join_all(events.map(|event| ingest.collect(event, site.policy.clone()))).await;
     assert!(matches!(answers[1], Err(IngestError::Rejected)));
@@ -131,11 +144,12 @@ async fn one_event_that_the_store_rejects_does_not_fail_its_neighbours() {
 async fn a_full_queue_refuses_at_once_and_loses_nothing_of_what_it_took() {
     let site = Site::new();
     let gate = Gate::with_permits(&site.store, 0);
-    let ingest = start(gate.clone(), &IngestSettings { queue_max: 4, group_max: 2, shards: 1 });
+    let ingest = start(&gate, &IngestSettings { queue_max: 4, group_max: 2, shards: 1 });
     let mut waiting = Vec::new();
     let mut refused = 0;
     for n in 0..20 {
-        let mut send = Box::pin(ingest.collect(view(&site, &format!("e{n}"), "cookie-a"), site.policy.clone()));
+        let mut send =
+            Box::pin(ingest.collect(view(&site, &format!("e{n}"), "cookie-a"), site.policy.clone()));
         match futures::poll!(&mut send) {
             std::task::Poll::Ready(Err(IngestError::Busy { .. })) => refused += 1,
             std::task::Poll::Ready(other) => panic!("{other:?}"),
@@ -153,9 +167,10 @@ async fn a_full_queue_refuses_at_once_and_loses_nothing_of_what_it_took() {
 #[tokio::test]
 async fn a_store_that_is_down_is_told_to_everybody_at_once_and_a_store_that_is_back_serves() {
     let site = Site::new();
-    let ingest = start(site.store.clone(), &IngestSettings { group_max: 2, ..IngestSettings::default() });
+    let ingest = start(&site.store, &IngestSettings { group_max: 2, ..IngestSettings::default() });
     site.store.set_unavailable(true);
-    let sends = (0..20).map(|n| ingest.collect(view(&site, &format!("e{n}"), "cookie-a"), site.policy.clone()));
+    let sends =
+        (0..20).map(|n| ingest.collect(view(&site, &format!("e{n}"), "cookie-a"), site.policy.clone()));
     let answers = join_all(sends).await;
     assert!(answers.iter().all(|answer| matches!(answer, Err(IngestError::Unavailable { .. }))));
     site.store.set_unavailable(false);
@@ -165,7 +180,7 @@ async fn a_store_that_is_down_is_told_to_everybody_at_once_and_a_store_that_is_b
 #[tokio::test]
 async fn an_event_whose_answer_was_lost_is_a_duplicate_when_it_comes_again() {
     let site = Site::new();
-    let ingest = start(site.store.clone(), &IngestSettings::default());
+    let ingest = start(&site.store, &IngestSettings::default());
     site.store.set_answers_lost(true);
     let lost = ingest.collect(view(&site, "e1", "cookie-a"), site.policy.clone()).await;
     assert!(matches!(lost, Err(IngestError::Unavailable { .. })));
@@ -230,6 +245,6 @@ async fn a_state_that_changed_is_loaded_again_as_it_is_now() {
             .in_sequence(&mut order)
             .returning(move |_| outcome.map_err(|()| StoreError::Stale));
     }
-    let ingest = start(Arc::new(store), &IngestSettings::default());
+    let ingest = start(&Arc::new(store), &IngestSettings::default());
     assert!(ingest.collect(view(&site, "e1", "cookie-a"), site.policy.clone()).await.is_ok());
 }

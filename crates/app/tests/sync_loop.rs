@@ -49,7 +49,7 @@ impl World {
             emails: vec![email.into()],
             added_at: minute(0),
         };
-        self.sandbox.add_person(person).unwrap()
+        self.sandbox.add_person(person).expect("an account in memory")
     }
 
     fn sync(&self) -> SyncLoop {
@@ -66,12 +66,15 @@ impl World {
     async fn pass_at(&self, minutes: u32) -> u32 {
         self.clock.set(minute(minutes));
         let (_trigger, shutdown) = shutdown::channel();
-        self.sync().pass(&shutdown).await.unwrap()
+        self.sync().pass(&shutdown).await.expect("a store that works")
     }
 
     fn field(&self, person: &PersonId, name: &str) -> Option<String> {
-        let person = self.sandbox.person(person).unwrap().unwrap();
-        person.fields.get(&FieldKey(name.into())).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        let person = self.sandbox.person(person).expect("an account in memory").expect("a known person");
+        person
+            .fields
+            .get(&FieldKey(name.into()))
+            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     }
 
     fn job(&self) -> SyncJob {
@@ -95,7 +98,11 @@ impl World {
     }
 
     fn shown(&self) -> Option<JobStatus> {
-        self.site.events().into_iter().find(|event| event.lead_id.is_some()).unwrap().sync.status
+        self.site
+            .events()
+            .into_iter()
+            .find(|event| event.lead_id.is_some())
+            .and_then(|event| event.sync.status)
     }
 }
 
@@ -114,7 +121,10 @@ async fn a_lead_is_told_after_the_delay_and_not_before() {
         ("gclid", "c1"),
         ("first_utm_source", "google"),
         ("page_url", "https://www.acme.example/contact"),
-        ("visited_pages", "https://www.acme.example/?utm_source=google&utm_medium=cpc&utm_campaign=spring&gclid=c1"),
+        (
+            "visited_pages",
+            "https://www.acme.example/?utm_source=google&utm_medium=cpc&utm_campaign=spring&gclid=c1",
+        ),
         ("session_duration", "1 minute"),
         ("last_visited_on", "November 23, 2026 at 10:01 AM"),
     ] {
@@ -201,7 +211,7 @@ async fn two_persons_with_the_email_are_ambiguous_and_nobody_is_written() {
 #[tokio::test]
 async fn a_namesake_is_written_only_where_exactly_one_bears_the_whole_name() {
     let form = |world: &World, first: &str, last: &str| {
-        let mut body = world.site.form("cookie-a", "new@x.example", first);
+        let mut body = site::form("cookie-a", "new@x.example", first);
         body["form_data"]["last_name"] = json!(last);
         world.site.one(1, &body);
     };
@@ -253,7 +263,7 @@ async fn an_older_job_that_failed_never_overwrites_a_newer_one() {
     world.pass_at(8).await;
     world.sandbox.mend();
     world.site.visit(9, "cookie-b", "/?utm_source=meta", "");
-    world.site.one(10, &world.site.form("cookie-b", JANE, "J."));
+    world.site.one(10, &site::form("cookie-b", JANE, "J."));
     // The newer job is worked on first: the older one is put off.
     world.clock.set(minute(60));
     let newest = world.site.jobs().into_iter().max_by_key(|job| job.sequence).unwrap();
@@ -329,7 +339,7 @@ struct Mortal {
 impl Mortal {
     async fn call<T>(&self, work: impl Future<Output = T>) -> T {
         let number = self.calls.fetch_add(1, Ordering::SeqCst);
-        let crash = self.crash.lock().unwrap().filter(|crash| crash.call == number);
+        let crash = self.crash.lock().expect("nobody panics here").filter(|crash| crash.call == number);
         match crash {
             Some(Crash { after: false, .. }) => self.die().await,
             Some(Crash { after: true, .. }) => {
@@ -400,7 +410,11 @@ async fn a_crash_at_any_call_loses_nothing_and_repeats_the_same_write_at_most() 
             assert_eq!(world.job().status, JobStatus::Synced, "call {call}, after {after}");
             assert_eq!(world.field(&jane, "utm_source").as_deref(), Some("google"));
             let updates = world.updates();
-            assert!((1..=2).contains(&updates.len()), "call {call}, after {after}: {} updates", updates.len());
+            assert!(
+                (1..=2).contains(&updates.len()),
+                "call {call}, after {after}: {} updates",
+                updates.len()
+            );
             assert!(updates.windows(2).all(|pair| pair[0] == pair[1]), "call {call}, after {after}");
         }
         if !reached {

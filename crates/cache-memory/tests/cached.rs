@@ -227,6 +227,8 @@ async fn a_commit_that_is_applied_after_a_newer_load_changes_nothing() {
     let known = fixture.load(Freshness::Current).await;
     late.commit(&visitor.arrives(0)).await.unwrap();
     late.commit(&visitor.returns(1, 5, 60)).await.unwrap();
+    // What the entry already holds is not added again, nor is what is older than it.
+    late.commit(&visitor.returns(1, 5, 60)).await.unwrap();
     late.commit(&visitor.views(1, 0, 5)).await.unwrap();
     let answer = late.load(&visitor.query(Freshness::Cached)).await.unwrap();
     assert_eq!(answer.visitors, BTreeMap::from([(visitor.key(), known)]));
@@ -262,6 +264,20 @@ impl Visits for Agreeable {
     ) -> Result<Vec<StoredEvent>, StoreError> {
         Ok(Vec::new())
     }
+}
+
+#[tokio::test]
+async fn a_cookie_that_has_become_another_visitors_is_answered_with_that_one() {
+    let fixture = Fixture::new().await;
+    fixture.memory.commit(&fixture.visitor.returns(1, 0, 60)).await.unwrap();
+    let mut other = (*fixture.load(Freshness::Cached).await).clone();
+    other.id = fixture.tenant.visitor(2).id;
+    other.version = 1;
+    let other = Arc::new(other);
+    let answer = BTreeMap::from([(fixture.visitor.key(), Arc::clone(&other))]);
+    *fixture.counting.old_answer.lock().unwrap() = Some(Known { visitors: answer, ..Known::default() });
+    fixture.load(Freshness::Current).await;
+    assert_eq!(fixture.load(Freshness::Cached).await, other);
 }
 
 #[tokio::test]

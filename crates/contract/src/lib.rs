@@ -28,6 +28,8 @@
 //! leadtrail_contract::sync_jobs_contract!(#[cfg(feature = "live")] mod sync_jobs: async { … });
 //! ```
 //!
+//! Beyond the suites, [`model`] takes a store and a reference through the same random steps.
+//!
 //! Nothing here waits or reads a clock: time is an argument. Cases about concurrency start real tasks on a runtime
 //! with several threads.
 

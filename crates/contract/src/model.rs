@@ -1,6 +1,6 @@
 //! A store against a reference: the same steps, drawn at random, must have the same answers from both.
 //!
-//! Visits are decided by [`ingest`](leadtrail_domain::ingest::ingest) from what each store knows, so that what is
+//! Visits are decided by [`ingest`] from what each store knows, so that what is
 //! compared is what production does. A failing sequence is shrunk before it is shown.
 //!
 //! ```text
@@ -164,7 +164,7 @@ impl Walk {
             tenants.push(Tenant::create(&subject, n).await);
             Tenant::create(&reference, n).await;
         }
-        let delay = Duration::from_secs(60) * SYNC_DELAY_MINUTES;
+        let delay = Duration::from_mins(u64::from(SYNC_DELAY_MINUTES));
         let policy = |split| IngestPolicy {
             crm: Some(CrmRoute { account: default_account(), delay }),
             split_sessions_on_campaign: split,
@@ -258,7 +258,7 @@ impl Walk {
     }
 
     async fn claim(&mut self, limit: u32) {
-        let (now, lease) = (at(self.minute), Duration::from_secs(600));
+        let (now, lease) = (at(self.minute), Duration::from_mins(10));
         let claims = agreed(
             "claim",
             self.subject.sync_jobs.claim(now, lease, limit).await,

@@ -63,6 +63,7 @@ suite!($ sync_jobs_contract, sync_jobs, Stores,
     every_final_status_is_kept,
     what_was_written_is_remembered_by_person,
     writing_supersedes_the_persons_older_jobs,
+    an_older_job_that_ended_keeps_its_end,
     writing_nothing_supersedes_nothing,
     attempts_are_listed_in_their_order,
     jobs_are_listed_newest_first,
@@ -599,19 +600,19 @@ async fn a_job_that_is_put_off_is_due_later(stores: &Stores) {
     let (tenant, visitor) = visitor_with_job(stores).await;
     let before = job(stores, tenant.id(), visitor.job_id(1)).await;
     let lease = claim_one(stores, due(1)).await.lease;
-    let next = NextStep::PutOff { due_at: at(30), looks: 2, failures: 3, drop_planned: false };
+    let next = NextStep::PutOff { due_at: at(9), looks: 2, failures: 3, drop_planned: false };
     settle(stores, &lease, 8, next).await;
     let expected = SyncJob {
-        due_at: at(30),
+        due_at: at(9),
         looks: 2,
         failures: 3,
         last_error: Some("settled in minute 8".to_owned()),
         ..before
     };
     assert_eq!(job(stores, tenant.id(), visitor.job_id(1)).await, expected);
-    assert_eq!(claim_ids(stores, at(29), 10).await, []);
+    assert_eq!(claim_ids(stores, at(9).minus(Duration::from_micros(1)), 10).await, []);
     // The lease was given back: it does not keep the job from being claimed.
-    assert_eq!(claim_one(stores, at(30)).await.job, expected);
+    assert_eq!(claim_one(stores, at(9)).await.job, expected);
 }
 
 async fn a_look_that_found_nobody_is_shown_on_the_event(stores: &Stores) {
@@ -769,6 +770,16 @@ async fn writing_supersedes_the_persons_older_jobs(stores: &Stores) {
     // Neither a newer job nor anybody else's.
     assert_eq!(job(stores, tenant.id(), visitor.job_id(5)).await.status, JobStatus::Pending);
     assert_eq!(job(stores, tenant.id(), joan.job_id(1)).await.status, JobStatus::Pending);
+}
+
+async fn an_older_job_that_ended_keeps_its_end(stores: &Stores) {
+    let (tenant, visitor, older, newer) = two_jobs(stores).await;
+    settle(stores, &older, 10, end(JobStatus::Skipped)).await;
+    let before = job(stores, tenant.id(), visitor.job_id(1)).await;
+    settle(stores, &newer, 20, synced(&write("person-1", &["a"]))).await;
+    assert_eq!(job(stores, tenant.id(), visitor.job_id(1)).await, before);
+    let sync = event_sync(stores, &visitor, 1).await;
+    assert_eq!((sync.status, sync.at), (Some(JobStatus::Skipped), Some(at(10))));
 }
 
 async fn writing_nothing_supersedes_nothing(stores: &Stores) {

@@ -14,13 +14,13 @@ use crate::wire::Envelope;
 /// The window in which requests are counted, and so the shortest wait that can help.
 const BURST_WAIT_MIN: Duration = Duration::from_secs(2);
 /// A wait longer than this is not about requests in a few seconds.
-const BURST_WAIT_MAX: Duration = Duration::from_secs(60);
+const BURST_WAIT_MAX: Duration = Duration::from_mins(1);
 /// The wait where the day's budget is used up and nothing says when the day ends.
-const DAILY_WAIT: Duration = Duration::from_secs(60 * 60);
+const DAILY_WAIT: Duration = Duration::from_hours(1);
 /// The least wait after requests were sent on in spite of their limit, until when an HTML page answers.
-const BLOCKED_WAIT_MIN: Duration = Duration::from_secs(30 * 60);
+const BLOCKED_WAIT_MIN: Duration = Duration::from_mins(30);
 /// The longest wait believed: every limit of Pipedrive's ends with the day.
-const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+const WAIT_MAX: Duration = Duration::from_hours(24);
 
 /// Whether a 404 says that a person is gone, or that the address is wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

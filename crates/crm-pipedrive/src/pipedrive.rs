@@ -24,7 +24,7 @@ const PAGE_LIMIT: &str = "500";
 /// More custom fields than any plan allows (500) fit well into as many pages of 500 fields of any kind.
 const FIELD_PAGES_MAX: usize = 10;
 /// How old the list of fields must be to be asked for again because of a field it lacks.
-const FIELDS_FRESH: Duration = Duration::from_secs(60);
+const FIELDS_FRESH: Duration = Duration::from_mins(1);
 
 /// One Pipedrive account.
 #[derive(Debug)]

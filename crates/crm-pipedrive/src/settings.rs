@@ -25,7 +25,7 @@ impl PipedriveSettings {
         Self {
             base_url,
             token,
-            fields_ttl: Duration::from_secs(3_600),
+            fields_ttl: Duration::from_hours(1),
             call_time_max: Duration::from_secs(7),
             retry_wait: Duration::from_millis(200),
         }

@@ -44,7 +44,8 @@ impl FromStr for EmailAddress {
 
     fn from_str(text: &str) -> Result<Self, EmailAddressError> {
         let (local, domain) = text.trim().rsplit_once('@').ok_or(EmailAddressError)?;
-        let forbidden = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | '<' | '>' | ',' | ';' | '"');
+        let forbidden =
+            |c: char| c.is_whitespace() || c.is_control() || matches!(c, '@' | '<' | '>' | ',' | ';' | '"');
         if local.is_empty() || local.len() > Self::LOCAL_BYTES_MAX || local.contains(forbidden) {
             return Err(EmailAddressError);
         }
@@ -54,7 +55,11 @@ impl FromStr for EmailAddress {
                 !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
             });
         let address = format!("{}@{domain}", local.to_lowercase());
-        if labels_fit && address.len() <= Self::BYTES_MAX { Ok(Self(address)) } else { Err(EmailAddressError) }
+        if labels_fit && address.len() <= Self::BYTES_MAX {
+            Ok(Self(address))
+        } else {
+            Err(EmailAddressError)
+        }
     }
 }
 
@@ -99,7 +104,20 @@ mod tests {
     #[test]
     fn what_no_mail_server_takes_is_not_usable() {
         let long = format!("{}@example.com", "x".repeat(65));
-        for bad in ["", "a", "@x.example", "a@", "a@b", "a b@x.example", "a@@x.example", "a@x..example", "a@[1.2.3.4]", "a@1.2.3.4", "<a@x.example>", &long] {
+        for bad in [
+            "",
+            "a",
+            "@x.example",
+            "a@",
+            "a@b",
+            "a b@x.example",
+            "a@@x.example",
+            "a@x..example",
+            "a@[1.2.3.4]",
+            "a@1.2.3.4",
+            "<a@x.example>",
+            &long,
+        ] {
             assert_eq!(bad.parse::<EmailAddress>(), Err(EmailAddressError), "{bad}");
         }
     }

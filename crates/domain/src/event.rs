@@ -10,7 +10,8 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 pub use self::parse::{
-    Arrival, CLIENT_CLOCK_AHEAD_MAX, CLIENT_CLOCK_BEHIND_MAX, Collected, FieldProblem, ParseContext, Rejected, Unwanted,
+    Arrival, CLIENT_CLOCK_AHEAD_MAX, CLIENT_CLOCK_BEHIND_MAX, Collected, FieldProblem, ParseContext,
+    Rejected, Unwanted,
 };
 pub use self::raw::{RawEvent, RawForm, RawSize, Scalar};
 use crate::email::EmailAddress;

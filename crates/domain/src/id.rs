@@ -251,7 +251,9 @@ mod tests {
 
     #[test]
     fn any_other_text_is_hashed_to_the_same_undated_id_each_time() {
-        for text in ["order-17", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "019ab0e47c007abc8def0123456789ab", ""] {
+        for text in
+            ["order-17", "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "019ab0e47c007abc8def0123456789ab", ""]
+        {
             let id = EventId::of_text(text);
             assert_eq!(id, EventId::of_text(text));
             assert_eq!(id.uuid().get_version_num(), 8, "{text}");

@@ -197,7 +197,9 @@ impl<'a> Batch<'a> {
 
     fn new_visitor(&mut self, event: &Event) -> Visitor {
         let id = match &event.visitor {
-            VisitorName::Cookie(cookie) => VisitorId::derive(event.occurred_at, event.project_id, cookie.as_str()),
+            VisitorName::Cookie(cookie) => {
+                VisitorId::derive(event.occurred_at, event.project_id, cookie.as_str())
+            }
             VisitorName::Unlinked => {
                 let name = format!("event {} {}", event.pixel_id, event.id);
                 VisitorId::derive(event.occurred_at, event.project_id, &name)
@@ -315,7 +317,13 @@ impl<'a> Batch<'a> {
     }
 
     /// The job of a lead: the person's waiting one, or a new one.
-    fn job(&mut self, key: PersonKey, lead_id: LeadId, received_at: Timestamp, route: &CrmRoute) -> SyncJobId {
+    fn job(
+        &mut self,
+        key: PersonKey,
+        lead_id: LeadId,
+        received_at: Timestamp,
+        route: &CrmRoute,
+    ) -> SyncJobId {
         let person = self.people.entry(key).or_default();
         if let Some(id) = person.waiting_job {
             let from_this_batch = self.changes.jobs.iter().any(|job| job.id == id);
@@ -447,7 +455,11 @@ impl Visitor {
     }
 
     /// The touch of a session that was in force when something happened.
-    fn latest_touch_in(&self, session: SessionId, until: (Timestamp, crate::id::EventId)) -> Option<&Arc<Touch>> {
+    fn latest_touch_in(
+        &self,
+        session: SessionId,
+        until: (Timestamp, crate::id::EventId),
+    ) -> Option<&Arc<Touch>> {
         self.touches
             .iter()
             .filter(|touch| touch.session_id == session && touch.order() <= until)

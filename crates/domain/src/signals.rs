@@ -136,7 +136,8 @@ impl Signals {
         }
         if let Some(kind) = click_id::lookup(parameter) {
             if !self.click_ids.iter().any(|known| known.parameter == kind.parameter)
-                && let Some(value) = text::exact(&exact(), CLICK_ID_CHARS_MAX).filter(|v| !v.trim().is_empty())
+                && let Some(value) =
+                    text::exact(&exact(), CLICK_ID_CHARS_MAX).filter(|v| !v.trim().is_empty())
             {
                 self.click_ids.push(ClickId { parameter: kind.parameter.to_owned(), value });
             }

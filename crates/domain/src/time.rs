@@ -212,7 +212,9 @@ mod tests {
 
     #[test]
     fn a_span_is_read_as_people_write_it() {
-        for (text, millis) in [("0s", 0), ("500ms", 500), ("7m", 420_000), ("1h30m", 5_400_000), ("2d", 172_800_000)] {
+        for (text, millis) in
+            [("0s", 0), ("500ms", 500), ("7m", 420_000), ("1h30m", 5_400_000), ("2d", 172_800_000)]
+        {
             assert_eq!(text.parse::<Span>().map(Span::duration), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "7", "m", "7 m", "-1s", "1y", "99999999999999999999d", "4000d"] {

@@ -83,7 +83,9 @@ impl Touch {
     pub fn source(&self) -> Option<&str> {
         match self.kind {
             TouchKind::Utm if self.utm.source.is_some() => self.utm.source.as_deref(),
-            TouchKind::Utm | TouchKind::ClickId => self.implied().map(|(source, _)| source).or(self.referrer_host.as_deref()),
+            TouchKind::Utm | TouchKind::ClickId => {
+                self.implied().map(|(source, _)| source).or(self.referrer_host.as_deref())
+            }
             TouchKind::Referrer => self.referrer_host.as_deref(),
             TouchKind::Direct => None,
         }

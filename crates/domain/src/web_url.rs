@@ -46,7 +46,6 @@ impl WebUrl {
     pub fn host(&self) -> &str {
         &self.host
     }
-
 }
 
 /// An address up to its query or fragment.
@@ -89,17 +88,13 @@ pub(crate) fn decode(raw: &str, plus_is_space: bool) -> String {
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
         let escape = (byte == b'%').then(|| raw.get(at + 1..at + 3)).flatten();
-        match escape.and_then(|hex| {
-            hex.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u8::from_str_radix(hex, 16).ok()).flatten()
-        }) {
-            Some(value) => {
-                decoded.push(value);
-                at += 3;
-            }
-            None => {
-                decoded.push(if byte == b'+' && plus_is_space { b' ' } else { byte });
-                at += 1;
-            }
+        let hex = escape.filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
+        if let Some(value) = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            decoded.push(value);
+            at += 3;
+        } else {
+            decoded.push(if byte == b'+' && plus_is_space { b' ' } else { byte });
+            at += 1;
         }
     }
     String::from_utf8(decoded).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
@@ -111,9 +106,8 @@ fn cut(whole: String) -> String {
     }
     let take = |part: &str, chars_max: usize| part.chars().take(chars_max).collect::<String>();
     let until_fragment = whole.split('#').next().unwrap_or(&whole);
-    let (path, query) = match until_fragment.split_once('?') {
-        None => return take(until_fragment, URL_CHARS_MAX),
-        Some(parts) => parts,
+    let Some((path, query)) = until_fragment.split_once('?') else {
+        return take(until_fragment, URL_CHARS_MAX);
     };
     // The path gives way first, down to half of the room; only then the query.
     let query_chars = query.chars().count() + 1;
@@ -203,7 +197,15 @@ mod tests {
 
     #[test]
     fn only_http_addresses_with_a_host_are_pages() {
-        for bad in ["", "/pricing", "javascript:alert(1)", "file:///etc/passwd", "ftp://a.example/", "http://", "mailto:a@b.example"] {
+        for bad in [
+            "",
+            "/pricing",
+            "javascript:alert(1)",
+            "file:///etc/passwd",
+            "ftp://a.example/",
+            "http://",
+            "mailto:a@b.example",
+        ] {
             assert_eq!(WebUrl::parse(bad).map(|_| ()), Err(WebUrlError), "{bad}");
         }
         assert_eq!(parse("HTTPS://Shop.Example/A?b=C#d").as_str(), "HTTPS://Shop.Example/A?b=C#d");

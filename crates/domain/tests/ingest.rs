@@ -10,7 +10,7 @@ use leadtrail_domain::project::default_account;
 use leadtrail_domain::touch::FourTouches;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use site::{DELAY, Site, minute};
+use site::{DELAY, Site, form, minute};
 
 const JANE: &str = "jane@x.example";
 
@@ -146,7 +146,8 @@ fn a_visitor_who_does_not_wish_to_be_recognised_is_a_new_one_each_time() {
     let answer = site.one(0, &body("e1"));
     assert_eq!((answer.visitor_id, answer.session_id, answer.visitor_cookie), (None, None, None));
     site.one(1, &body("e2"));
-    let visitors: std::collections::BTreeSet<_> = site.events().iter().map(|event| event.visitor_id).collect();
+    let visitors: std::collections::BTreeSet<_> =
+        site.events().iter().map(|event| event.visitor_id).collect();
     assert_eq!(visitors.len(), 2);
 }
 
@@ -157,10 +158,11 @@ fn a_form_makes_a_lead_with_the_four_touches_and_a_job_due_after_the_delay() {
     site.visit(100, "cookie-a", &google("/"), "");
     site.visit(200, "cookie-a", "/?utm_source=meta", "");
     site.visit(300, "cookie-a", "/", "");
-    let (changes, _) = site.take(&[site.collected(301, &site.form("cookie-a", JANE, "Jane"))]);
+    let (changes, _) = site.take(&[site.collected(301, &form("cookie-a", JANE, "Jane"))]);
     let lead = &changes.leads[0];
     let FourTouches { first, first_non_direct, last_non_direct, last } = lead.touches.clone();
-    let sources = [first, first_non_direct, last_non_direct, last].map(|touch| touch.unwrap().source().map(str::to_owned));
+    let sources = [first, first_non_direct, last_non_direct, last]
+        .map(|touch| touch.unwrap().source().map(str::to_owned));
     assert_eq!(sources, [None, Some("google".to_owned()), Some("meta".to_owned()), None]);
     assert_eq!(changes.jobs.len(), 1);
     assert_eq!(changes.jobs[0].due_at, minute(301).plus(DELAY));
@@ -173,7 +175,7 @@ fn a_later_visit_does_not_reach_an_earlier_lead() {
     let site = Site::new();
     site.visit(0, "cookie-a", "/?utm_source=first", "");
     site.visit(100, "cookie-a", "/?utm_source=later", "");
-    let mut form = site.form("cookie-a", JANE, "Jane");
+    let mut form = form("cookie-a", JANE, "Jane");
     form["timestamp"] = json!(minute(5).to_string());
     let (changes, _) = site.take(&[site.collected(101, &form)]);
     assert_eq!(changes.leads[0].touches.last.as_ref().unwrap().source(), Some("first"));
@@ -185,7 +187,7 @@ fn the_touches_of_another_browser_with_the_same_email_count() {
     site.visit(0, "cookie-phone", &google("/"), "");
     site.submit(1, "cookie-phone", JANE);
     site.visit(5_000, "cookie-desk", "/", "");
-    let (changes, _) = site.take(&[site.collected(5_001, &site.form("cookie-desk", "Jane@X.example", "Jane D."))]);
+    let (changes, _) = site.take(&[site.collected(5_001, &form("cookie-desk", "Jane@X.example", "Jane D."))]);
     assert_eq!(changes.leads[0].touches.first.as_ref().unwrap().source(), Some("google"));
 }
 
@@ -201,7 +203,7 @@ fn a_second_email_on_the_same_browser_is_a_second_lead() {
 fn equal_submissions_within_24_hours_are_one_lead_and_one_job() {
     let site = Site::new();
     for at in [0, 1, 24 * 60 - 1] {
-        let mut form = site.form("cookie-a", JANE, "Jane");
+        let mut form = form("cookie-a", JANE, "Jane");
         form["event_id"] = json!(format!("retry {at}"));
         site.one(at, &form);
     }
@@ -213,8 +215,8 @@ fn equal_submissions_within_24_hours_are_one_lead_and_one_job() {
 #[test]
 fn waiting_submissions_of_one_person_are_one_job_that_keeps_its_due_time() {
     let site = Site::new();
-    site.one(0, &site.form("cookie-a", JANE, "Jane"));
-    site.one(3, &site.form("cookie-b", JANE, "J."));
+    site.one(0, &form("cookie-a", JANE, "Jane"));
+    site.one(3, &form("cookie-b", JANE, "J."));
     let jobs = site.jobs();
     assert_eq!((site.leads().len(), jobs.len()), (2, 1));
     assert_eq!(jobs[0].due_at, minute(0).plus(DELAY));
@@ -242,7 +244,7 @@ fn who_was_identified_is_known_when_the_form_comes_from_elsewhere() {
     site.visit(0, "cookie-a", &google("/"), "");
     site.one(1, &json!({ "page_url": "https://www.acme.example/", "visitor_cookie": "cookie-a", "event_type": "identify", "form_data": { "email": JANE } }));
     assert_eq!(site.leads().len(), 0);
-    let (changes, _) = site.take(&[site.collected(100, &site.form("cookie-b", JANE, "Jane"))]);
+    let (changes, _) = site.take(&[site.collected(100, &form("cookie-b", JANE, "Jane"))]);
     assert_eq!(changes.leads[0].touches.first.as_ref().unwrap().source(), Some("google"));
 }
 

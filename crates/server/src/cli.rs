@@ -35,7 +35,7 @@ pub(crate) struct Common {
     /// A file of settings (TOML); the environment and flags override it
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The store: sqlite:PATH, postgres://USER:PASSWORD@HOST/DATABASE or memory:
+    /// The store: sqlite:PATH, `postgres://USER:PASSWORD@HOST/DATABASE` or memory:
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) store: Option<String>,
 }
@@ -46,19 +46,30 @@ pub(crate) enum Command {
     #[command(after_help = "Example: leadtrail demo")]
     Demo(DemoArgs),
     /// The service
-    #[command(after_help = "Example: leadtrail serve --bind 0.0.0.0:8080 --store postgres://leadtrail@localhost/leadtrail")]
+    #[command(
+        after_help = "Example: leadtrail serve --bind 0.0.0.0:8080 --store postgres://leadtrail@localhost/leadtrail"
+    )]
     Serve(ServeArgs),
     /// Bring the store's schema up to date
     #[command(after_help = "Example: leadtrail migrate --plan --store sqlite:leadtrail.db")]
     Migrate(MigrateArgs),
     /// Projects: one per client
-    #[command(subcommand, after_help = "Example: leadtrail project create --name \"Acme\" --set time_zone=Europe/Berlin")]
+    #[command(
+        subcommand,
+        after_help = "Example: leadtrail project create --name \"Acme\" --set time_zone=Europe/Berlin"
+    )]
     Project(ProjectCommand),
     /// Pixels: one per site
-    #[command(subcommand, after_help = "Example: leadtrail pixel create --project acme --name \"Acme site\" --origin www.acme.example")]
+    #[command(
+        subcommand,
+        after_help = "Example: leadtrail pixel create --project acme --name \"Acme site\" --origin www.acme.example"
+    )]
     Pixel(PixelCommand),
     /// API keys
-    #[command(subcommand, after_help = "Example: leadtrail key create --scope read --project acme --name \"Reporting\"")]
+    #[command(
+        subcommand,
+        after_help = "Example: leadtrail key create --scope read --project acme --name \"Reporting\""
+    )]
     Key(KeyCommand),
     /// The CRM
     #[command(subcommand, after_help = "Example: leadtrail crm sandbox-show --email ada@example.com --json")]
@@ -125,7 +136,7 @@ pub(crate) enum ProjectCommand {
         /// Its short name: letters, digits, `_`, `-`; by default made of the name
         #[arg(long)]
         slug: Option<Slug>,
-        /// A setting, such as time_zone=Europe/Berlin or crm.enabled=false; may be repeated
+        /// A setting, such as `time_zone=Europe/Berlin` or `crm.enabled=false`; may be repeated
         #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
         settings: Vec<Setting>,
         /// Print the result as JSON
@@ -149,7 +160,9 @@ pub(crate) enum ProjectCommand {
         json: bool,
     },
     /// Change a project
-    #[command(after_help = "Example: leadtrail project update acme --set sync_delay=10m --set consent=required")]
+    #[command(
+        after_help = "Example: leadtrail project update acme --set sync_delay=10m --set consent=required"
+    )]
     Update {
         /// Its id or slug
         project: String,
@@ -180,7 +193,9 @@ pub(crate) enum ProjectCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum PixelCommand {
     /// Create a pixel, or show the project's pixel that has the id already
-    #[command(after_help = "Example: leadtrail pixel create --project acme --name \"Acme site\" --origin '*.acme.example' --json")]
+    #[command(
+        after_help = "Example: leadtrail pixel create --project acme --name \"Acme site\" --origin '*.acme.example' --json"
+    )]
     Create {
         /// The project's id or slug
         #[arg(long)]
@@ -258,7 +273,9 @@ pub(crate) enum PixelCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
     /// Make a key and show its secret, this once
-    #[command(after_help = "Example: leadtrail key create --scope read --scope export --project acme --expires 90d --json")]
+    #[command(
+        after_help = "Example: leadtrail key create --scope read --scope export --project acme --expires 90d --json"
+    )]
     Create {
         /// What it opens: ingest, read, export, manage, sync, archive or admin; may be repeated
         #[arg(long = "scope", required = true)]
@@ -300,7 +317,9 @@ pub(crate) enum KeyCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum CrmCommand {
     /// Add a person to the sandbox CRM, as a salesperson would
-    #[command(after_help = "Example: leadtrail crm sandbox-person --email ada@example.com --first-name Ada --last-name Lovelace")]
+    #[command(
+        after_help = "Example: leadtrail crm sandbox-person --email ada@example.com --first-name Ada --last-name Lovelace"
+    )]
     SandboxPerson {
         /// The e-mail address
         #[arg(long)]

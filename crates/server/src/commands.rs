@@ -30,7 +30,9 @@ pub(crate) async fn run(cli: Cli, environment: &BTreeMap<String, String>) -> any
         flags.values.push(("store.url", url.clone()));
     }
     match cli.command {
-        Command::CheckConfig(args) => check_config::run(&layers(&cli.common, environment, &flags)?, args.json),
+        Command::CheckConfig(args) => {
+            check_config::run(&layers(&cli.common, environment, &flags)?, args.json)
+        }
         Command::Demo(args) => demo::run(&cli.common, environment, args).await,
         Command::Serve(args) => {
             flags.values.extend(args.bind.map(|address| ("http.bind", address.to_string())));

@@ -27,7 +27,11 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
 }
 
 /// Prints a result: as one line of JSON, or as the text for people.
-pub(crate) fn result(format: Format, value: &impl Serialize, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+pub(crate) fn result(
+    format: Format,
+    value: &impl Serialize,
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
     match format {
         Format::Json => line(&serde_json::to_string(value)?),
         Format::Text => line(&text()),

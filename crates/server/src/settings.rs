@@ -89,7 +89,11 @@ impl Settings {
         let settings = Self {
             environment,
             http: Http {
-                bind: read.parsed("http.bind", "an address such as 127.0.0.1:8080", ([127, 0, 0, 1], 8080).into()),
+                bind: read.parsed(
+                    "http.bind",
+                    "an address such as 127.0.0.1:8080",
+                    ([127, 0, 0, 1], 8080).into(),
+                ),
                 public_url: read.optional_url("http.public_url"),
                 workers: NonZeroUsize::new(read.number("http.workers", 0..=1_024)),
             },
@@ -182,7 +186,8 @@ impl Reader<'_> {
     }
 
     fn spans(&mut self, key: &str) -> Vec<Duration> {
-        let parsed: Result<Vec<Span>, _> = self.layers.list(key).iter().map(|text| text.trim().parse()).collect();
+        let parsed: Result<Vec<Span>, _> =
+            self.layers.list(key).iter().map(|text| text.trim().parse()).collect();
         match parsed {
             Ok(spans) if spans.is_sorted() => spans.into_iter().map(Span::duration).collect(),
             Ok(_) | Err(_) => {
@@ -248,7 +253,10 @@ impl Reader<'_> {
             (level, _) => level.to_lowercase(),
         };
         if level.parse::<tracing_subscriber::filter::Targets>().is_err() {
-            self.wrong("log.level", "error, warn, info, debug, trace or directives such as leadtrail_app=debug");
+            self.wrong(
+                "log.level",
+                "error, warn, info, debug, trace or directives such as leadtrail_app=debug",
+            );
         }
         Log { level, format }
     }
@@ -271,7 +279,9 @@ mod tests {
     fn with(environment: &[(&str, &str)]) -> Result<Settings, SettingsErrors> {
         let environment: BTreeMap<String, String> =
             environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Settings::from_layers(&Layers::read(None, &environment, &Flags::default()).expect("the layers can be read"))
+        Settings::from_layers(
+            &Layers::read(None, &environment, &Flags::default()).expect("the layers can be read"),
+        )
     }
 
     #[test]
@@ -294,17 +304,35 @@ mod tests {
         ])
         .unwrap_err()
         .to_string();
-        for part in ["sync.delay: `soon`", "LEADTRAIL__SYNC__DELAY", "http.bind", "http.bidn", "crm.pipedrive.api_token", "limits.tracking"] {
+        for part in [
+            "sync.delay: `soon`",
+            "LEADTRAIL__SYNC__DELAY",
+            "http.bind",
+            "http.bidn",
+            "crm.pipedrive.api_token",
+            "limits.tracking",
+        ] {
             assert!(errors.contains(part), "{part} in {errors}");
         }
     }
 
     #[test]
     fn todays_environment_works_and_the_new_name_wins() {
-        let old = with(&[("PIPEDRIVE_API_KEY", "test-token"), ("ENVIRONMENT", "development"), ("LOG_LEVEL", "DEBUG")]).unwrap();
+        let old = with(&[
+            ("PIPEDRIVE_API_KEY", "test-token"),
+            ("ENVIRONMENT", "development"),
+            ("LOG_LEVEL", "DEBUG"),
+        ])
+        .unwrap();
         assert!(matches!(old.crm, CrmKind::Pipedrive { .. }));
         assert_eq!((old.environment, old.log.level.as_str()), (Environment::Development, "debug"));
-        let new = with(&[("LOG_LEVEL", "debug"), ("LEADTRAIL__LOG__LEVEL", "error"), ("LEADTRAIL__CRM__KIND", "none"), ("PIPEDRIVE_API_KEY", "test-token")]).unwrap();
+        let new = with(&[
+            ("LOG_LEVEL", "debug"),
+            ("LEADTRAIL__LOG__LEVEL", "error"),
+            ("LEADTRAIL__CRM__KIND", "none"),
+            ("PIPEDRIVE_API_KEY", "test-token"),
+        ])
+        .unwrap();
         assert_eq!(new.log.level, "error");
         assert!(matches!(new.crm, CrmKind::None));
     }
@@ -318,7 +346,9 @@ mod tests {
         ])
         .unwrap();
         assert!(!format!("{settings:?}").contains("canary"));
-        let errors = with(&[("LEADTRAIL__STORE__URL", "mysql://u:canary-password@localhost/db")]).unwrap_err().to_string();
+        let errors = with(&[("LEADTRAIL__STORE__URL", "mysql://u:canary-password@localhost/db")])
+            .unwrap_err()
+            .to_string();
         assert!(!errors.contains("canary"), "{errors}");
     }
 }

@@ -9,7 +9,9 @@ use diesel::pg::data_types::PgTimestamp;
 use diesel::pg::sql_types::Inet;
 use diesel::pg::{Pg, PgValue};
 use diesel::serialize::{self, IsNull, Output, ToSql};
-use diesel::sql_types::{Array, BigInt, Binary, Bool, Double, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as UuidSql};
+use diesel::sql_types::{
+    Array, BigInt, Binary, Bool, Double, Integer, Jsonb, Nullable, Text, Timestamptz, Uuid as UuidSql,
+};
 use leadtrail_domain::ports::StoreError;
 use leadtrail_domain::time::Timestamp;
 use serde::Serialize;
@@ -60,9 +62,13 @@ impl JsonText {
         &self,
         table: &'static str,
         column: &'static str,
-        id: impl ToString,
+        id: impl ToString + Copy,
     ) -> Result<T, StoreError> {
-        serde_json::from_str(&self.0).map_err(|_unreadable| StoreError::Corrupt { table, column, id: id.to_string() })
+        serde_json::from_str(&self.0).map_err(|_unreadable| StoreError::Corrupt {
+            table,
+            column,
+            id: id.to_string(),
+        })
     }
 }
 
@@ -112,8 +118,12 @@ impl ToSql<Inet, Pg> for Address {
 impl FromSql<Inet, Pg> for Address {
     fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
         match value.as_bytes() {
-            [FAMILY_V4, _, _, 4, octets @ ..] => Ok(Self(Ipv4Addr::from(<[u8; 4]>::try_from(octets)?).into())),
-            [FAMILY_V6, _, _, 16, octets @ ..] => Ok(Self(Ipv6Addr::from(<[u8; 16]>::try_from(octets)?).into())),
+            [FAMILY_V4, _, _, 4, octets @ ..] => {
+                Ok(Self(Ipv4Addr::from(<[u8; 4]>::try_from(octets)?).into()))
+            }
+            [FAMILY_V6, _, _, 16, octets @ ..] => {
+                Ok(Self(Ipv6Addr::from(<[u8; 16]>::try_from(octets)?).into()))
+            }
             _ => Err("not an inet address".into()),
         }
     }
@@ -124,7 +134,7 @@ pub(crate) fn parsed<T: std::str::FromStr>(
     text: &str,
     table: &'static str,
     column: &'static str,
-    id: impl ToString,
+    id: impl ToString + Copy,
 ) -> Result<T, StoreError> {
     text.parse().map_err(|_unreadable| StoreError::Corrupt { table, column, id: id.to_string() })
 }
@@ -134,7 +144,7 @@ pub(crate) fn ranged<N, T: TryFrom<N>>(
     number: N,
     table: &'static str,
     column: &'static str,
-    id: impl ToString,
+    id: impl ToString + Copy,
 ) -> Result<T, StoreError> {
     T::try_from(number).map_err(|_out_of_range| StoreError::Corrupt { table, column, id: id.to_string() })
 }
@@ -144,7 +154,7 @@ pub(crate) fn hash(
     bytes: &[u8],
     table: &'static str,
     column: &'static str,
-    id: impl ToString,
+    id: impl ToString + Copy,
 ) -> Result<[u8; 32], StoreError> {
     bytes.try_into().map_err(|_wrong_length| StoreError::Corrupt { table, column, id: id.to_string() })
 }
@@ -195,7 +205,8 @@ impl Columns {
     }
 
     pub(crate) fn optional_instants(&mut self, values: impl Iterator<Item = Option<Timestamp>>) {
-        self.binds.push(bind::<Array<Nullable<Timestamptz>>, _>(values.map(|at| at.map(At)).collect::<Vec<_>>()));
+        self.binds
+            .push(bind::<Array<Nullable<Timestamptz>>, _>(values.map(|at| at.map(At)).collect::<Vec<_>>()));
     }
 
     pub(crate) fn texts<'a>(&mut self, values: impl Iterator<Item = &'a str>) {
@@ -223,7 +234,8 @@ impl Columns {
 
     /// Numbers of pixels; what no screen has is kept as the largest number a column takes.
     pub(crate) fn optional_sizes(&mut self, values: impl Iterator<Item = Option<u32>>) {
-        let values: Vec<_> = values.map(|size| size.map(|size| i32::try_from(size).unwrap_or(i32::MAX))).collect();
+        let values: Vec<_> =
+            values.map(|size| size.map(|size| i32::try_from(size).unwrap_or(i32::MAX))).collect();
         self.binds.push(bind::<Array<Nullable<Integer>>, _>(values));
     }
 

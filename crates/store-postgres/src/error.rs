@@ -36,7 +36,14 @@ impl Failure {
                 // After a failover the old primary answers as a standby.
                 | DatabaseErrorKind::ReadOnlyTransaction => true,
                 DatabaseErrorKind::Unknown => is_outdated_plan(information.as_ref()),
-                _ => false,
+                DatabaseErrorKind::UniqueViolation
+                | DatabaseErrorKind::ForeignKeyViolation
+                | DatabaseErrorKind::SerializationFailure
+                | DatabaseErrorKind::RestrictViolation
+                | DatabaseErrorKind::NotNullViolation
+                | DatabaseErrorKind::CheckViolation
+                | DatabaseErrorKind::ExclusionViolation
+                | _ => false,
             },
             Self::Database(Error::BrokenTransactionManager | Error::RollbackErrorOnCommit { .. }) => true,
             Self::Database(_) | Self::Store(_) => false,
@@ -66,15 +73,22 @@ impl From<Failure> for StoreError {
                 | DatabaseErrorKind::NotNullViolation
                 | DatabaseErrorKind::CheckViolation
                 | DatabaseErrorKind::RestrictViolation
-                | DatabaseErrorKind::ExclusionViolation => Self::Rejected(Box::new(Error::DatabaseError(kind, information))),
+                | DatabaseErrorKind::ExclusionViolation => {
+                    Self::Rejected(Box::new(Error::DatabaseError(kind, information)))
+                }
                 // Diesel does not tell the SQLSTATE. Ours is known by its constraint's name; a deadlock by its message
                 // where the server speaks English, and is merely tried again where it does not.
                 DatabaseErrorKind::Unknown
-                    if information.constraint_name() == Some(STALE) || information.message() == "deadlock detected" =>
+                    if information.constraint_name() == Some(STALE)
+                        || information.message() == "deadlock detected" =>
                 {
                     Self::Stale
                 }
-                _ => Self::Transient(Box::new(Error::DatabaseError(kind, information))),
+                DatabaseErrorKind::Unknown
+                | DatabaseErrorKind::UnableToSendCommand
+                | DatabaseErrorKind::ReadOnlyTransaction
+                | DatabaseErrorKind::ClosedConnection
+                | _ => Self::Transient(Box::new(Error::DatabaseError(kind, information))),
             },
             Failure::Database(error @ Error::SerializationError(_)) => Self::rejected(error),
             Failure::Database(error) => Self::transient(error),

@@ -79,7 +79,11 @@ impl KeyRow {
             .map(|_one| ())
             .map_err(Failure::from)
             .map_err(|failure| {
-                if failure.is_unique_violation() { StoreError::Taken(self.name.clone()).into() } else { failure }
+                if failure.is_unique_violation() {
+                    StoreError::Taken(self.name.clone()).into()
+                } else {
+                    failure
+                }
             })
     }
 }
@@ -146,7 +150,9 @@ impl Keys for PostgresStore {
 
     async fn key_used(&self, id: KeyId, at: Timestamp) -> Result<(), StoreError> {
         self.change(move |connection| {
-            diesel::update(api_keys::table.find(id.0)).set(api_keys::last_used_at.eq(At(at))).execute(connection)?;
+            diesel::update(api_keys::table.find(id.0))
+                .set(api_keys::last_used_at.eq(At(at)))
+                .execute(connection)?;
             Ok(())
         })
         .await

@@ -20,14 +20,22 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(all(test, feature = "live"))]
+extern crate self as leadtrail_store_postgres;
+
 mod clock;
 mod column;
 mod error;
 mod keys;
 mod maintenance;
 mod migrations;
+#[cfg(all(test, feature = "live"))]
+mod plans;
 mod projects;
 mod schema;
+#[cfg(all(test, feature = "live"))]
+#[path = "../tests/live/scratch.rs"]
+mod scratch;
 mod server;
 mod statement;
 mod store;

@@ -1,6 +1,6 @@
-use diesel::prelude::*;
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
+use diesel::prelude::*;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use leadtrail_domain::ports::{Clock as _, StoreError};
 
@@ -94,7 +94,7 @@ impl PostgresStore {
 /// The folder of a migration, by its version.
 fn name_of(version: &str) -> Result<String, StoreError> {
     let migrations: Vec<Box<dyn Migration<Pg>>> = MIGRATIONS.migrations().map_err(StoreError::Rejected)?;
-    let named = migrations.iter().map(|migration| migration.name());
-    let found = named.filter(|name| name.version().to_string() == version).map(|name| name.to_string()).next();
+    let named = migrations.iter().map(Migration::name);
+    let found = named.filter(|name| name.version().to_string() == version).map(ToString::to_string).next();
     Ok(found.unwrap_or_else(|| version.to_owned()))
 }

@@ -97,7 +97,9 @@ impl Projects for PostgresStore {
                 .do_nothing()
                 .execute(connection)
                 .map_err(Failure::from)
-                .map_err(|failure| if failure.is_unique_violation() { taken(&row.project_id) } else { failure })?;
+                .map_err(
+                    |failure| if failure.is_unique_violation() { taken(&row.project_id) } else { failure },
+                )?;
             if inserted == 1 {
                 return Ok(Created::New(project));
             }
@@ -114,7 +116,8 @@ impl Projects for PostgresStore {
 
     async fn project(&self, id: ProjectId) -> Result<Option<Project>, StoreError> {
         self.ask(move |connection| {
-            let row = projects::table.find(id.0).select(ProjectRow::as_select()).first(connection).optional()?;
+            let row =
+                projects::table.find(id.0).select(ProjectRow::as_select()).first(connection).optional()?;
             Ok(row.map(ProjectRow::project).transpose()?)
         })
         .await
@@ -177,9 +180,17 @@ impl Projects for PostgresStore {
             if inserted == 1 {
                 return Ok(Created::New(pixel));
             }
-            let found = pixels::table.find(&row.pixel_id).select(PixelRow::as_select()).first(connection).optional()?;
+            let found = pixels::table
+                .find(&row.pixel_id)
+                .select(PixelRow::as_select())
+                .first(connection)
+                .optional()?;
             let found = found.ok_or(StoreError::Stale)?.pixel()?;
-            if found.project_id == pixel.project_id { Ok(Created::Existing(found)) } else { Err(taken(&pixel.id)) }
+            if found.project_id == pixel.project_id {
+                Ok(Created::Existing(found))
+            } else {
+                Err(taken(&pixel.id))
+            }
         })
         .await
     }

@@ -99,7 +99,8 @@ impl Server {
 
     /// A connection of its own, outside any pool, whose statements may take as long as they like.
     pub(crate) fn connect_patiently(&self) -> Result<PgConnection, ConnectError> {
-        PgConnection::establish(&self.target).map_err(|error| ConnectError::Refused(self.without_secrets(&error)))
+        PgConnection::establish(&self.target)
+            .map_err(|error| ConnectError::Refused(self.without_secrets(&error)))
     }
 
     /// What was said, without the parts of the target that may belong to a password. A malformed URL is quoted by
@@ -134,12 +135,18 @@ impl r2d2::ManageConnection for Server {
         let made_after_cuts = self.cuts.load(Ordering::Acquire);
         let mut pg = self.connect_patiently()?;
         let timeout = format!("SET statement_timeout = {}", self.statement_timeout.as_millis());
-        pg.batch_execute(SESSION).and_then(|()| pg.batch_execute(&timeout)).map_err(ConnectError::Settings)?;
+        pg.batch_execute(SESSION)
+            .and_then(|()| pg.batch_execute(&timeout))
+            .map_err(ConnectError::Settings)?;
         Ok(ServerConnection { pg, made_after_cuts, cut: false })
     }
 
     fn is_valid(&self, connection: &mut ServerConnection) -> Result<(), ConnectError> {
-        if connection.made_after_cuts == self.cuts.load(Ordering::Acquire) { Ok(()) } else { Err(ConnectError::Outlived) }
+        if connection.made_after_cuts == self.cuts.load(Ordering::Acquire) {
+            Ok(())
+        } else {
+            Err(ConnectError::Outlived)
+        }
     }
 
     fn has_broken(&self, connection: &mut ServerConnection) -> bool {
@@ -161,7 +168,8 @@ fn parameter<'a>(target: &'a str, name: &str) -> Option<&'a str> {
     } else {
         (target, &[' ', '\t', '\n'])
     };
-    list.split(separators).find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
+    list.split(separators)
+        .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value))
 }
 
 /// Everything in the target that may be a password or a part of one.
@@ -174,7 +182,9 @@ fn secrets(target: &str) -> Vec<&str> {
         secrets.push(password);
         // A password with characters that should have been escaped: libpq reads its pieces as host, port and database.
         secrets.extend(password.split(['@', ':', '/', '?', '#', '%', '&', '[', ']']));
-    } else if !is_url(target) && let Some((_, rest)) = target.split_once("password") {
+    } else if !is_url(target)
+        && let Some((_, rest)) = target.split_once("password")
+    {
         // A quoted or misspelt password of a connection string: everything behind it.
         secrets.push(rest);
         secrets.extend(rest.split([' ', '\'', '"', '=', '\\']));
@@ -197,8 +207,11 @@ mod tests {
     #[test]
     #[cfg(not(feature = "pg-tls"))]
     fn a_url_that_demands_tls_is_told_which_feature_is_missing() {
-        for url in ["postgres://u@h/d?sslmode=require", "host=h sslmode=verify-full", "postgresql://h?a=b&sslmode=verify-ca"]
-        {
+        for url in [
+            "postgres://u@h/d?sslmode=require",
+            "host=h sslmode=verify-full",
+            "postgresql://h?a=b&sslmode=verify-ca",
+        ] {
             let error = server(url).unwrap_err();
             assert!(error.to_string().contains("`pg-tls`"), "{error}");
         }
@@ -210,7 +223,11 @@ mod tests {
     #[test]
     fn what_the_url_says_is_kept_and_the_rest_is_bounded() {
         let server = server("postgres://h/d?connect_timeout=9&keepalives_idle=1").unwrap();
-        assert!(server.target.starts_with("postgres://h/d?connect_timeout=9&keepalives_idle=1&application_name=leadtrail&"));
+        assert!(
+            server.target.starts_with(
+                "postgres://h/d?connect_timeout=9&keepalives_idle=1&application_name=leadtrail&"
+            )
+        );
         assert_eq!(server.target.matches("connect_timeout").count(), 1);
     }
 
@@ -231,7 +248,10 @@ mod tests {
             let server = server(&url).unwrap();
             let Err(error) = server.connect() else { panic!("nobody listens there") };
             for shown in [format!("{error:?}"), error.to_string(), format!("{server:?}")] {
-                assert!(!shown.contains("qux") && !shown.contains("fake") && !shown.contains("zebra"), "{url}: {shown}");
+                assert!(
+                    !shown.contains("qux") && !shown.contains("fake") && !shown.contains("zebra"),
+                    "{url}: {shown}"
+                );
             }
         }
     }

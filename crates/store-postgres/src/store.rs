@@ -59,7 +59,8 @@ impl PostgresStore {
     /// # Panics
     /// A bound in `settings` is zero.
     pub async fn connect(url: &str, settings: PostgresSettings) -> Result<Self, StoreError> {
-        let server = Server::new(url, settings.connect_timeout, settings.statement_timeout).map_err(StoreError::rejected)?;
+        let server = Server::new(url, settings.connect_timeout, settings.statement_timeout)
+            .map_err(StoreError::rejected)?;
         let pool = |size| {
             let pool = PoolSettings {
                 size,
@@ -72,13 +73,18 @@ impl PostgresStore {
         // The first connection may take longer than one waits for a pool's: it is made on its own.
         let first = Pool::new(
             server.clone(),
-            PoolSettings { size: 1, acquire_timeout: settings.connect_timeout, min_idle: Some(0), check: Check::Never },
+            PoolSettings {
+                size: 1,
+                acquire_timeout: settings.connect_timeout,
+                min_idle: Some(0),
+                check: Check::Never,
+            },
             None,
         );
         let clock = Arc::new(DatabaseClock::default());
         run(&first, {
             let clock = Arc::clone(&clock);
-            move |connection| Ok(clock.set(connection)?)
+            move |connection| clock.set(connection)
         })
         .await?;
         Ok(Self { writers: pool(settings.writers), readers: pool(settings.readers), server, clock })
@@ -94,7 +100,9 @@ impl PostgresStore {
         let first = Arc::clone(&question);
         match attempt(&self.readers, move |connection| first(connection)).await? {
             Err(failure) if failure.lost_connection() => {
-                attempt(&self.readers, move |connection| question(connection)).await?.map_err(StoreError::from)
+                attempt(&self.readers, move |connection| question(connection))
+                    .await?
+                    .map_err(StoreError::from)
             }
             answer => answer.map_err(StoreError::from),
         }
@@ -150,7 +158,9 @@ impl From<ConnectError> for StoreError {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::NoTls { .. } => Self::rejected(error),
-            ConnectError::Refused(_) | ConnectError::Settings(_) | ConnectError::Outlived => Self::transient(error),
+            ConnectError::Refused(_) | ConnectError::Settings(_) | ConnectError::Outlived => {
+                Self::transient(error)
+            }
         }
     }
 }

@@ -260,7 +260,12 @@ impl SyncJobs for PostgresStore {
         .await
     }
 
-    async fn jobs(&self, project: ProjectId, filter: &JobFilter, limit: u32) -> Result<Vec<SyncJob>, StoreError> {
+    async fn jobs(
+        &self,
+        project: ProjectId,
+        filter: &JobFilter,
+        limit: u32,
+    ) -> Result<Vec<SyncJob>, StoreError> {
         let filter = filter.clone();
         self.ask(move |connection| {
             let mut wanted = sync_jobs::table
@@ -298,8 +303,10 @@ impl SyncJobs for PostgresStore {
     }
 
     async fn counts(&self, now: Timestamp) -> Result<JobCounts, StoreError> {
-        let statement =
-            Statement::<CountPending>::new(vec![bind::<Timestamptz, _>(At(now)), bind::<Timestamptz, _>(At(now))]);
+        let statement = Statement::<CountPending>::new(vec![
+            bind::<Timestamptz, _>(At(now)),
+            bind::<Timestamptz, _>(At(now)),
+        ]);
         let (pending, due, oldest): (i64, i64, Option<At>) =
             self.ask(move |connection| Ok((&statement).get_result(connection)?)).await?;
         Ok(JobCounts {

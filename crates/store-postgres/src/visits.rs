@@ -54,7 +54,8 @@ impl Visits for PostgresStore {
         limit: u32,
     ) -> Result<Vec<StoredEvent>, StoreError> {
         self.ask(move |connection| {
-            let (event, pixel) = after.as_ref().map_or((Uuid::nil(), ""), |(id, pixel)| (id.uuid(), pixel.as_str()));
+            let (event, pixel) =
+                after.as_ref().map_or((Uuid::nil(), ""), |(id, pixel)| (id.uuid(), pixel.as_str()));
             // The first condition is where the index begins, the second what it means.
             let rows = tracking_events::table
                 .inner_join(visitors::table)

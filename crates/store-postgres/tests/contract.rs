@@ -1,19 +1,31 @@
-//! The suites of the store ports, against a live server.
+//! The suites of the store ports, and what only PostgreSQL can get wrong, against a live server.
 #![cfg(feature = "live")]
 
+#[path = "live/nodes.rs"]
+mod nodes;
+#[path = "live/partitions.rs"]
+mod partitions;
 #[path = "live/scratch.rs"]
 mod scratch;
+#[path = "live/server.rs"]
+mod server;
 
 use std::sync::Arc;
 
+use diesel::prelude::*;
 use leadtrail_cache_memory::Cached;
 use leadtrail_contract::Stores;
 
 use crate::scratch::Scratch;
 
+/// A connection beside the store's.
+fn beside(scratch: &Scratch) -> PgConnection {
+    PgConnection::establish(&scratch.url()).expect("the scratch database takes connections")
+}
+
 async fn stores() -> Stores {
     let scratch = Scratch::new().await;
-    Stores::of(Arc::new(scratch.store().await)).keeping(scratch)
+    Stores::of(Arc::new(scratch.store_with(2, 3).await)).keeping(scratch)
 }
 
 async fn cached() -> Stores {

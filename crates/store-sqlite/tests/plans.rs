@@ -64,7 +64,7 @@ fn plan(connection: &mut SqliteConnection, sql: &str) -> Vec<String> {
     steps.into_iter().map(|step| step.detail).collect()
 }
 
-const LEASE: Duration = Duration::from_secs(120);
+const LEASE: Duration = Duration::from_mins(2);
 
 /// What may read a table from end to end, and why.
 const SCANS: &[(&str, &str)] = &[

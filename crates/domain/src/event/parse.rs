@@ -6,10 +6,14 @@ use std::time::Duration;
 use url::Url;
 
 use super::raw::form_in;
-use super::{Client, Consent, Event, EventKind, Form, Prop, RawEvent, RawForm, RawSize, Scalar, Size, VisitorName};
+use super::{
+    Client, Consent, Event, EventKind, Form, Prop, RawEvent, RawForm, RawSize, Scalar, Size, VisitorName,
+};
 use crate::click_id::Implies;
 use crate::id::{EventId, VisitorCookie};
-use crate::project::{BotMode, ConsentMode, GpcMode, IGNORED_REFERRERS, IpMode, PixelContext, ProjectSettings};
+use crate::project::{
+    BotMode, ConsentMode, GpcMode, IGNORED_REFERRERS, IpMode, PixelContext, ProjectSettings,
+};
 use crate::signals::Signals;
 use crate::text::{self, PARAMETER_CHARS_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX, USER_AGENT_CHARS_MAX};
 use crate::time::Timestamp;
@@ -113,7 +117,10 @@ impl Event {
     pub fn parse(raw: &RawEvent<'_>, context: &ParseContext<'_>) -> Result<Collected, Rejected> {
         let settings = &context.pixel.project.settings;
         let (page, page_query) = parse_page(raw)?;
-        let referrer = raw.text("referrer_url").and_then(|url| text::clean(url, usize::MAX)).map(Referrer::new);
+        let referrer = raw
+            .text("referrer_url")
+            .and_then(|url| text::clean(url, usize::MAX))
+            .map(|url| Referrer::new(&url));
 
         let mut signals = signals_of(raw, &page, &page_query, referrer.as_ref(), context.referer);
         let consent = match raw.text("consent") {
@@ -132,7 +139,9 @@ impl Event {
         let kind = kind_of(raw, form.as_ref());
         let unwanted = match &context.client.bot {
             Some(reason) if settings.bots == BotMode::Drop => Some(Unwanted::Bot(reason.clone())),
-            _ if by_gpc && settings.gpc == GpcMode::Honour && kind != EventKind::FormSubmit => Some(Unwanted::Gpc),
+            _ if by_gpc && settings.gpc == GpcMode::Honour && kind != EventKind::FormSubmit => {
+                Some(Unwanted::Gpc)
+            }
             _ => None,
         };
         let (id, original_id) = id_of(raw, context.fallback_id);
@@ -145,7 +154,11 @@ impl Event {
             kind,
             occurred_at: occurred_at(raw, context.received_at),
             received_at: context.received_at,
-            visitor: if unlinked { VisitorName::Unlinked } else { VisitorName::Cookie(cookie_of(raw, context)) },
+            visitor: if unlinked {
+                VisitorName::Unlinked
+            } else {
+                VisitorName::Cookie(cookie_of(raw, context))
+            },
             page_url: page.into(),
             page_title: raw.text("page_title").and_then(|title| text::clean(title, TITLE_CHARS_MAX)),
             referrer_url: referrer.map(|referrer| referrer.kept),
@@ -184,17 +197,17 @@ struct Referrer {
 }
 
 impl Referrer {
-    fn new(whole: String) -> Self {
-        if let Ok((url, query)) = WebUrl::parse(&whole) {
+    fn new(whole: &str) -> Self {
+        if let Ok((url, query)) = WebUrl::parse(whole) {
             let host = Some(url.host().to_owned());
             return Self { kept: url.into(), host, query };
         }
         // Apps refer as `android-app://com.example.app/`; the rest says nothing about where from.
-        let host = Url::parse(&whole)
+        let host = Url::parse(whole)
             .ok()
             .filter(|url| matches!(url.scheme(), "android-app" | "ios-app"))
             .and_then(|url| url.host_str().map(str::to_ascii_lowercase));
-        let kept = text::clean(&whole, URL_CHARS_MAX).unwrap_or_default();
+        let kept = text::clean(whole, URL_CHARS_MAX).unwrap_or_default();
         Self { kept, host, query: Query::new() }
     }
 }
@@ -231,7 +244,12 @@ fn signals_of(
     signals
 }
 
-fn arrival_of(signals: &Signals, page: &WebUrl, referrer: Option<&Referrer>, pixel: &PixelContext) -> Arrival {
+fn arrival_of(
+    signals: &Signals,
+    page: &WebUrl,
+    referrer: Option<&Referrer>,
+    pixel: &PixelContext,
+) -> Arrival {
     let host = referrer.and_then(|referrer| referrer.host.as_deref());
     let internal = host.is_some_and(|host| is_internal(host, page.host(), pixel));
     let referrer_host = host.filter(|_| !internal).map(str::to_owned);
@@ -252,9 +270,8 @@ fn arrival_of(signals: &Signals, page: &WebUrl, referrer: Option<&Referrer>, pix
 /// Whether a referral from `host` is no arrival: it lies on the page's site, on one of the pixel's own, or on one that
 /// visitors only pass through.
 fn is_internal(host: &str, page_host: &str, pixel: &PixelContext) -> bool {
-    let below = |parent: &str| {
-        host == parent || host.strip_suffix(parent).is_some_and(|sub| sub.ends_with('.'))
-    };
+    let below =
+        |parent: &str| host == parent || host.strip_suffix(parent).is_some_and(|sub| sub.ends_with('.'));
     let site = site_of(host);
     site == site_of(page_host)
         || pixel.pixel.settings.origins.iter().any(|origin| site == site_of(origin.host()))
@@ -283,9 +300,10 @@ fn cookie_of(raw: &RawEvent<'_>, context: &ParseContext<'_>) -> VisitorCookie {
 
 /// A form with a usable e-mail is a submission whatever the type says, unless it identifies.
 fn kind_of(raw: &RawEvent<'_>, form: Option<&Form>) -> EventKind {
-    let named = raw.text("event_type").filter(|name| !name.trim().is_empty()).map_or(EventKind::Pageview, |name| {
-        EventKind::parse(name).unwrap_or_else(|| EventKind::Custom(usable_name(name)))
-    });
+    let named =
+        raw.text("event_type").filter(|name| !name.trim().is_empty()).map_or(EventKind::Pageview, |name| {
+            EventKind::parse(name).unwrap_or_else(|| EventKind::Custom(usable_name(name)))
+        });
     let submits = form.is_some_and(|form| form.email.is_some()) && named != EventKind::Identify;
     if submits { EventKind::FormSubmit } else { named }
 }
@@ -313,7 +331,11 @@ fn occurred_at(raw: &RawEvent<'_>, received_at: Timestamp) -> Timestamp {
 /// The whole part of a number, where an `i64` holds it with certainty.
 fn whole(number: f64) -> Option<i64> {
     const LIMIT: f64 = 9_007_199_254_740_992.0; // 2^53: beyond it doubles skip whole numbers.
-    #[expect(clippy::cast_possible_truncation, clippy::as_conversions, reason = "the range is checked on this line")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::as_conversions,
+        reason = "the range is checked on this line"
+    )]
     (number.is_finite() && number.abs() <= LIMIT).then_some(number as i64)
 }
 
@@ -348,10 +370,11 @@ fn props_of(raw: &[(Cow<'_, str>, Scalar<'_>)]) -> BTreeMap<String, Prop> {
                 None => continue,
             },
         };
-        let size = name.len() + match &value {
-            Prop::Bool(_) | Prop::Number(_) => 8,
-            Prop::Text(value) => value.len(),
-        };
+        let size = name.len()
+            + match &value {
+                Prop::Bool(_) | Prop::Number(_) => 8,
+                Prop::Text(value) => value.len(),
+            };
         if props.len() == PROPS_MAX || bytes + size > PROPS_BYTES_MAX {
             break;
         }
@@ -389,14 +412,39 @@ fn masked(ip: IpAddr) -> IpAddr {
 }
 
 const EMAIL_FIELDS: &[&str] = &[
-    "email", "e-mail", "e_mail", "mail", "email_address", "email-address", "emailaddress", "your-email", "your_email",
-    "work_email", "business_email",
+    "email",
+    "e-mail",
+    "e_mail",
+    "mail",
+    "email_address",
+    "email-address",
+    "emailaddress",
+    "your-email",
+    "your_email",
+    "work_email",
+    "business_email",
 ];
 const FIRST_NAME_FIELDS: &[&str] = &[
-    "first_name", "first-name", "firstname", "first name", "fname", "f_name", "given-name", "given_name", "givenname",
+    "first_name",
+    "first-name",
+    "firstname",
+    "first name",
+    "fname",
+    "f_name",
+    "given-name",
+    "given_name",
+    "givenname",
 ];
 const LAST_NAME_FIELDS: &[&str] = &[
-    "last_name", "last-name", "lastname", "last name", "lname", "l_name", "surname", "family-name", "family_name",
+    "last_name",
+    "last-name",
+    "lastname",
+    "last name",
+    "lname",
+    "l_name",
+    "surname",
+    "family-name",
+    "family_name",
     "familyname",
 ];
 const FULL_NAME_FIELDS: &[&str] = &["name", "full_name", "full-name", "fullname", "your-name", "your_name"];
@@ -411,7 +459,9 @@ fn form_of(raw: &RawForm<'_>, pixel: &PixelContext) -> Form {
     let mut full_name = None;
     for (name, value) in entries.iter() {
         let name = name.trim().to_lowercase();
-        let Some(value) = value.to_text().and_then(|value| text::clean(&value, PARAMETER_CHARS_MAX)) else { continue };
+        let Some(value) = value.to_text().and_then(|value| text::clean(&value, PARAMETER_CHARS_MAX)) else {
+            continue;
+        };
         if is_sensitive(&name, &value) {
             continue;
         }
@@ -592,14 +642,24 @@ mod tests {
     #[test]
     fn what_decides_an_arrival_is_utm_then_click_id_then_another_sites_referrer() {
         let of = |query: &str, referrer: &str| {
-            parse(&format!(r#"{{"page_url":"https://www.acme.example/{query}","referrer_url":"{referrer}"}}"#)).arrival
+            parse(&format!(
+                r#"{{"page_url":"https://www.acme.example/{query}","referrer_url":"{referrer}"}}"#
+            ))
+            .arrival
         };
-        let external = |kind, host: Option<&str>| Arrival::External { kind, referrer_host: host.map(str::to_owned) };
-        assert_eq!(of("?utm_source=x&gclid=y", "https://t.example/"), external(TouchKind::Utm, Some("t.example")));
+        let external =
+            |kind, host: Option<&str>| Arrival::External { kind, referrer_host: host.map(str::to_owned) };
+        assert_eq!(
+            of("?utm_source=x&gclid=y", "https://t.example/"),
+            external(TouchKind::Utm, Some("t.example"))
+        );
         assert_eq!(of("?gclid=y", ""), external(TouchKind::ClickId, None));
         assert_eq!(of("?gad_source=1", ""), Arrival::Direct);
         assert_eq!(of("", "https://www.google.com/"), external(TouchKind::Referrer, Some("www.google.com")));
-        assert_eq!(of("", "android-app://com.google.android.gm/"), external(TouchKind::Referrer, Some("com.google.android.gm")));
+        assert_eq!(
+            of("", "android-app://com.google.android.gm/"),
+            external(TouchKind::Referrer, Some("com.google.android.gm"))
+        );
         assert_eq!(of("", "https://shop.acme.example/cart"), Arrival::Internal);
         assert_eq!(of("", "https://checkout.stripe.com/c/pay"), Arrival::Internal);
         assert_eq!(of("", "https://notstripe.com/"), external(TouchKind::Referrer, Some("notstripe.com")));
@@ -609,11 +669,15 @@ mod tests {
     #[test]
     fn a_form_with_an_email_is_a_submission_whatever_its_type() {
         for kind in ["pageview", "form_submission", "newsletter"] {
-            let event = parse_page_view(&format!(r#","event_type":"{kind}","form_data":{{"E-Mail":" Jane@X.example "}}"#)).event;
+            let event = parse_page_view(&format!(
+                r#","event_type":"{kind}","form_data":{{"E-Mail":" Jane@X.example "}}"#
+            ))
+            .event;
             assert_eq!(event.kind, EventKind::FormSubmit, "{kind}");
             assert_eq!(event.form.unwrap().email.unwrap().as_str(), "jane@x.example");
         }
-        let identify = parse_page_view(r#","event_type":"identify","form_data":{"email":"jane@x.example"}"#).event;
+        let identify =
+            parse_page_view(r#","event_type":"identify","form_data":{"email":"jane@x.example"}"#).event;
         assert_eq!(identify.kind, EventKind::Identify);
         let without = parse_page_view(r#","event_type":"form_submit","form_data":{"email":"none"}"#).event;
         assert_eq!((without.kind, without.form), (EventKind::FormSubmit, None));
@@ -636,7 +700,10 @@ mod tests {
     #[test]
     fn without_the_wish_to_be_recognised_cookie_click_ids_and_address_are_not_kept() {
         let pixel = pixel();
-        let raw = serde_json::from_str(r#"{"page_url":"https://a.example/?utm_source=x&gclid=y","visitor_cookie":"cookie-12345"}"#).unwrap();
+        let raw = serde_json::from_str(
+            r#"{"page_url":"https://a.example/?utm_source=x&gclid=y","visitor_cookie":"cookie-12345"}"#,
+        )
+        .unwrap();
         let event = Event::parse(&raw, &ParseContext { gpc: true, ..context(&pixel) }).unwrap().event;
         assert_eq!(event.visitor, VisitorName::Unlinked);
         assert_eq!((event.signals.click_ids.len(), event.client.ip), (0, None));
@@ -645,7 +712,8 @@ mod tests {
         let mut strict = pixel.clone();
         strict.project.settings.consent = ConsentMode::Required;
         let asked = |consent: &str| {
-            let json = format!(r#"{{"page_url":"https://a.example/","visitor_cookie":"cookie-12345"{consent}}}"#);
+            let json =
+                format!(r#"{{"page_url":"https://a.example/","visitor_cookie":"cookie-12345"{consent}}}"#);
             parse_in(&strict, &json).event.visitor
         };
         assert_eq!(asked(""), VisitorName::Unlinked);
@@ -658,16 +726,23 @@ mod tests {
         let mut pixel = pixel();
         pixel.project.settings.gpc = GpcMode::Honour;
         let parse = |json: &str| {
-            Event::parse(&serde_json::from_str(json).unwrap(), &ParseContext { gpc: true, ..context(&pixel) }).unwrap()
+            Event::parse(&serde_json::from_str(json).unwrap(), &ParseContext { gpc: true, ..context(&pixel) })
+                .unwrap()
         };
         assert_eq!(parse(r#"{"page_url":"https://a.example/"}"#).unwanted, Some(Unwanted::Gpc));
-        assert_eq!(parse(r#"{"page_url":"https://a.example/","form_data":{"email":"a@x.example"}}"#).unwanted, None);
+        assert_eq!(
+            parse(r#"{"page_url":"https://a.example/","form_data":{"email":"a@x.example"}}"#).unwanted,
+            None
+        );
     }
 
     #[test]
     fn another_id_than_a_uuid_v7_is_kept_beside_the_one_made_of_it() {
         let event = parse_page_view(r#","event_id":"order-17""#).event;
-        assert_eq!((event.id, event.original_id.as_deref()), (EventId::of_text("order-17"), Some("order-17")));
+        assert_eq!(
+            (event.id, event.original_id.as_deref()),
+            (EventId::of_text("order-17"), Some("order-17"))
+        );
         let own = parse_page_view(r#","event_id":"019AB0E4-7C00-7abc-8def-0123456789ab""#).event;
         assert_eq!(own.original_id, None);
     }
@@ -675,7 +750,11 @@ mod tests {
     #[test]
     fn an_address_is_kept_as_the_project_says() {
         let mut pixel = pixel();
-        for (mode, kept) in [(IpMode::Full, Some("203.0.113.77")), (IpMode::Masked, Some("203.0.113.0")), (IpMode::None, None)] {
+        for (mode, kept) in [
+            (IpMode::Full, Some("203.0.113.77")),
+            (IpMode::Masked, Some("203.0.113.0")),
+            (IpMode::None, None),
+        ] {
             pixel.project.settings.ip = mode;
             let event = parse_in(&pixel, r#"{"page_url":"https://a.example/"}"#).event;
             assert_eq!(event.client.ip, kept.and_then(|ip| ip.parse().ok()), "{mode:?}");
@@ -695,7 +774,9 @@ mod tests {
     fn a_gif_without_own_signals_takes_those_of_the_page_that_shows_it() {
         let pixel = pixel();
         let raw = serde_json::from_str(r#"{"page_url":"https://a.example/p"}"#).unwrap();
-        let with = |referer| Event::parse(&raw, &ParseContext { referer: Some(referer), ..context(&pixel) }).unwrap();
+        let with = |referer| {
+            Event::parse(&raw, &ParseContext { referer: Some(referer), ..context(&pixel) }).unwrap()
+        };
         assert_eq!(with("https://a.example/p?gclid=x").event.signals.click_id("gclid"), Some("x"));
         assert!(with("https://b.example/p?gclid=x").event.signals.is_silent());
     }

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// How many signal parameters, form fields or properties of one message are read; further ones are ignored.
 const ENTRIES_MAX: usize = 200;
@@ -247,12 +247,20 @@ impl<'de> Visitor<'de> for ScalarVisitor {
         Ok(Scalar::Number(value))
     }
 
-    #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "JSON numbers are doubles to their senders")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::as_conversions,
+        reason = "JSON numbers are doubles to their senders"
+    )]
     fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
         Ok(Scalar::Number(value as f64))
     }
 
-    #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "JSON numbers are doubles to their senders")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::as_conversions,
+        reason = "JSON numbers are doubles to their senders"
+    )]
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
         Ok(Scalar::Number(value as f64))
     }
@@ -334,7 +342,9 @@ impl<'de> Visitor<'de> for FormVisitor {
 
 impl<'de> Deserialize<'de> for RawSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let RawForm::Fields(entries) = RawForm::deserialize(deserializer)? else { return Ok(Self::default()) };
+        let RawForm::Fields(entries) = RawForm::deserialize(deserializer)? else {
+            return Ok(Self::default());
+        };
         let side = |name: &str| {
             entries.iter().find(|(known, _)| known == name).and_then(|(_, value)| match value {
                 Scalar::Number(number) => Some(*number),
@@ -380,19 +390,35 @@ mod tests {
         assert_eq!(raw.scalar("page_title"), &Scalar::Absent);
         assert_eq!(raw.viewport, Some(RawSize::default()));
         assert_eq!(raw.form, Some(RawForm::Other));
-        assert!(raw.parameters.iter().any(|(name, value)| name == "utm_source" && *value == Scalar::Number(12.0)));
+        assert!(
+            raw.parameters.iter().any(|(name, value)| name == "utm_source" && *value == Scalar::Number(12.0))
+        );
     }
 
     #[test]
     fn a_field_named_twice_is_refused() {
-        for json in [r#"{"pixel_id":"a","pixel_id":"b"}"#, r#"{"utm_source":null,"utm_source":"x"}"#, r#"{"form_data":{"a":1,"a":2}}"#, r#"{"viewport":{},"viewport":{}}"#] {
+        for json in [
+            r#"{"pixel_id":"a","pixel_id":"b"}"#,
+            r#"{"utm_source":null,"utm_source":"x"}"#,
+            r#"{"form_data":{"a":1,"a":2}}"#,
+            r#"{"viewport":{},"viewport":{}}"#,
+        ] {
             assert!(read(json).unwrap_err().to_string().contains("duplicate field"), "{json}");
         }
     }
 
     #[test]
     fn what_is_no_object_is_refused() {
-        for json in ["", "[]", "1", "null", "{", r#"{"pixel_id":"\ud800"}"#, &"[".repeat(8_000), &format!(r#"{{"x":{}"#, "[".repeat(8_000))] {
+        for json in [
+            "",
+            "[]",
+            "1",
+            "null",
+            "{",
+            r#"{"pixel_id":"\ud800"}"#,
+            &"[".repeat(8_000),
+            &format!(r#"{{"x":{}"#, "[".repeat(8_000)),
+        ] {
             assert!(read(json).is_err());
         }
     }

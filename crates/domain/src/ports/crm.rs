@@ -3,7 +3,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::crm::{Candidate, Capabilities, CrmField, FieldKey, FieldValue, Patch, PersonId, PersonQuery, Receipt};
+use crate::crm::{
+    Candidate, Capabilities, CrmField, FieldKey, FieldValue, Patch, PersonId, PersonQuery, Receipt,
+};
 
 /// A CRM: persons that are found and told. There is no way to create one.
 ///

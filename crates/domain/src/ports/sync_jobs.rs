@@ -82,7 +82,12 @@ pub trait SyncJobs: Send + Sync {
     ///
     /// # Errors
     /// `Transient`; `Corrupt`.
-    async fn jobs(&self, project: ProjectId, filter: &JobFilter, limit: u32) -> Result<Vec<SyncJob>, StoreError>;
+    async fn jobs(
+        &self,
+        project: ProjectId,
+        filter: &JobFilter,
+        limit: u32,
+    ) -> Result<Vec<SyncJob>, StoreError>;
 
     /// The attempts of a job, oldest first.
     ///

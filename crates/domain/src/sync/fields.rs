@@ -122,7 +122,10 @@ pub fn wanted(dossier: &Dossier, settings: &ProjectSettings) -> Wanted {
     build.touch("first_", four.first.as_deref());
     build.touch("last_", four.last.as_deref());
     for (name, touch) in [("first_referrer_url", &four.first), ("last_referrer_url", &four.last)] {
-        build.text(name, touch.as_ref().and_then(|t| t.referrer_url.as_deref()).map(|url| told_url(url, crm.url_query)));
+        build.text(
+            name,
+            touch.as_ref().and_then(|t| t.referrer_url.as_deref()).map(|url| told_url(url, crm.url_query)),
+        );
     }
     build.lead(dossier, crm);
     build.history(dossier, settings);
@@ -147,7 +150,11 @@ impl Build {
     }
 
     fn number(&mut self, name: &str, value: u64) {
-        #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "counts and days stay far below 2^53")]
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::as_conversions,
+            reason = "counts and days stay far below 2^53"
+        )]
         self.put(name, FieldValue::Number(value as f64));
     }
 
@@ -201,8 +208,11 @@ impl Build {
         self.text("country", client.country.as_deref());
         self.text("region", client.region.as_deref());
         self.text("city", client.city.as_deref());
-        let place: Vec<&str> =
-            [&client.city, &client.region, &client.country].into_iter().flatten().map(String::as_str).collect();
+        let place: Vec<&str> = [&client.city, &client.region, &client.country]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
         self.text("location", Some(place.join(", ")));
         self.text("ip_address", client.ip.map(|ip| ip.to_string()));
         self.text("user_agent", client.user_agent.as_deref());
@@ -214,7 +224,9 @@ impl Build {
 
     fn history(&mut self, dossier: &Dossier, settings: &ProjectSettings) {
         let zone = settings.time_zone;
-        for (name, at) in [("last_visited_on", dossier.last_seen_at), ("first_seen_on", dossier.first_seen_at)] {
+        for (name, at) in
+            [("last_visited_on", dossier.last_seen_at), ("first_seen_on", dossier.first_seen_at)]
+        {
             let local = at.to_datetime().with_timezone(&zone);
             self.text(name, Some(shown_instant(&local)));
             self.typed(name, FieldValue::Date(date_of(&local)));
@@ -223,7 +235,10 @@ impl Build {
         let SessionSpan { started_at, last_event_at } = dossier.session;
         let length = last_event_at.since(started_at);
         self.text("session_duration", Some(shown_duration(length)));
-        self.typed("session_duration", FieldValue::Number(Duration::from_secs(length.as_secs()).as_secs_f64()));
+        self.typed(
+            "session_duration",
+            FieldValue::Number(Duration::from_secs(length.as_secs()).as_secs_f64()),
+        );
         self.number("lead_count", dossier.lead_count);
         self.number("visit_count", dossier.visit_count);
         self.number("days_to_lead", dossier.lead.occurred_at.since(dossier.first_seen_at).as_secs() / 86_400);
@@ -290,12 +305,15 @@ fn told_url(url: &str, query: UrlQuery) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Timestamp;
 
     #[test]
     fn every_field_stands_once() {
         let names: std::collections::BTreeSet<_> = all().map(|spec| spec.name).collect();
         assert_eq!(names.len(), all().count());
-        for brief in ["utm_source", "gclid", "first_utm_source", "last_gclid", "li_fat_id", "_kx", "visited_pages"] {
+        for brief in
+            ["utm_source", "gclid", "first_utm_source", "last_gclid", "li_fat_id", "_kx", "visited_pages"]
+        {
             assert!(is_field(brief), "{brief}");
         }
         for other in ["email", "name", "first_name", "phone", ""] {
@@ -337,7 +355,8 @@ mod tests {
 
     #[test]
     fn visited_pages_stand_once_up_to_the_projects_bound() {
-        let pages: Vec<String> = ["/a?x=1", "/a?x=2", "/b", "/c"].map(|p| format!("https://a.example{p}")).into();
+        let pages: Vec<String> =
+            ["/a?x=1", "/a?x=2", "/b", "/c"].map(|p| format!("https://a.example{p}")).into();
         let mut crm = CrmSettings { visited_pages_max: 2, ..CrmSettings::default() };
         assert_eq!(visited_pages(&pages, &crm), "https://a.example/a, https://a.example/b");
         crm.visited_pages_max = 0;

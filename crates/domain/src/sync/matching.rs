@@ -27,7 +27,10 @@ pub fn judge(by: &PersonQuery, candidates: &[Candidate], on_many: OnMany) -> Mat
         PersonQuery::Email { email, .. } => candidates.iter().filter(|c| has_email(c, email)).collect(),
         PersonQuery::Name(name) => {
             let wanted = folded(name);
-            candidates.iter().filter(|c| c.name.as_deref().is_some_and(|name| folded(name) == wanted)).collect()
+            candidates
+                .iter()
+                .filter(|c| c.name.as_deref().is_some_and(|name| folded(name) == wanted))
+                .collect()
         }
     };
     verified.sort_by(|a, b| a.id.cmp(&b.id));
@@ -37,8 +40,12 @@ pub fn judge(by: &PersonQuery, candidates: &[Candidate], on_many: OnMany) -> Mat
         ([], _, _) => Match::Nobody,
         ([one], _, _) => Match::Persons(vec![one.id.clone()]),
         (_, PersonQuery::Email { .. }, OnMany::All) => Match::Persons(ids()),
-        (several, PersonQuery::Email { .. }, OnMany::Newest) => newest(several).map_or_else(|| Match::Ambiguous(ids()), |id| Match::Persons(vec![id])),
-        (_, PersonQuery::Name(_), _) | (_, PersonQuery::Email { .. }, OnMany::Ambiguous) => Match::Ambiguous(ids()),
+        (several, PersonQuery::Email { .. }, OnMany::Newest) => {
+            newest(several).map_or_else(|| Match::Ambiguous(ids()), |id| Match::Persons(vec![id]))
+        }
+        (_, PersonQuery::Name(_), _) | (_, PersonQuery::Email { .. }, OnMany::Ambiguous) => {
+            Match::Ambiguous(ids())
+        }
     }
 }
 
@@ -101,7 +108,10 @@ mod tests {
     fn of_persons_whose_age_is_unknown_or_equal_none_is_newest() {
         for added in [None, Some(7)] {
             let hits = [person("1", "A", "j@x.example", added), person("2", "B", "j@x.example", added)];
-            assert_eq!(judge(&by_email("j@x.example"), &hits, OnMany::Newest), Match::Ambiguous(persons(&["1", "2"])));
+            assert_eq!(
+                judge(&by_email("j@x.example"), &hits, OnMany::Newest),
+                Match::Ambiguous(persons(&["1", "2"]))
+            );
         }
     }
 
@@ -118,6 +128,9 @@ mod tests {
     #[test]
     fn the_same_person_brought_twice_is_one() {
         let hits = [person("1", "A", "j@x.example", None), person("1", "A", "j@x.example", None)];
-        assert_eq!(judge(&by_email("j@x.example"), &hits, OnMany::Ambiguous), Match::Persons(persons(&["1"])));
+        assert_eq!(
+            judge(&by_email("j@x.example"), &hits, OnMany::Ambiguous),
+            Match::Persons(persons(&["1"]))
+        );
     }
 }

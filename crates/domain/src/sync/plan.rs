@@ -169,22 +169,35 @@ mod tests {
     }
 
     fn wanted(fields: &[(&str, &str)]) -> Wanted {
-        let fields = fields.iter().map(|(name, value)| (name.parse().unwrap(), FieldValue::Text((*value).into())));
+        let fields =
+            fields.iter().map(|(name, value)| (name.parse().unwrap(), FieldValue::Text((*value).into())));
         Wanted { fields: fields.collect(), ..Wanted::default() }
     }
 
     #[test]
     fn a_field_is_found_by_its_name_whatever_its_spelling() {
         for name in ["UTM Source", "utm-source", "utm_source", "UtmSource"] {
-            let resolved = resolve(&wanted(&[("utm_source", "x")]), &[field("k", name, text(255))], &CrmSettings::default());
+            let resolved = resolve(
+                &wanted(&[("utm_source", "x")]),
+                &[field("k", name, text(255))],
+                &CrmSettings::default(),
+            );
             assert!(resolved.values.contains_key(&FieldKey("k".into())), "{name}");
         }
     }
 
     #[test]
     fn what_has_no_field_or_several_is_left_out_and_said() {
-        let fields = [field("a", "gclid", text(255)), field("b", "GCLID", text(255)), field("c", "city", CrmFieldKind::Date)];
-        let resolved = resolve(&wanted(&[("gclid", "x"), ("utm_source", "y"), ("city", "z")]), &fields, &CrmSettings::default());
+        let fields = [
+            field("a", "gclid", text(255)),
+            field("b", "GCLID", text(255)),
+            field("c", "city", CrmFieldKind::Date),
+        ];
+        let resolved = resolve(
+            &wanted(&[("gclid", "x"), ("utm_source", "y"), ("city", "z")]),
+            &fields,
+            &CrmSettings::default(),
+        );
         assert_eq!(resolved.values, BTreeMap::new());
         assert_eq!(resolved.left_out.len(), 3);
     }
@@ -192,9 +205,14 @@ mod tests {
     #[test]
     fn two_of_our_fields_never_share_one_of_the_crms() {
         let target = FieldTarget { field: Some("k".into()), policy: None };
-        let mapping = [("utm_source".parse().unwrap(), target.clone()), ("utm_medium".parse().unwrap(), target)];
+        let mapping =
+            [("utm_source".parse().unwrap(), target.clone()), ("utm_medium".parse().unwrap(), target)];
         let settings = CrmSettings { mapping: mapping.into(), ..CrmSettings::default() };
-        let resolved = resolve(&wanted(&[("utm_source", "s"), ("utm_medium", "m")]), &[field("k", "K", text(9))], &settings);
+        let resolved = resolve(
+            &wanted(&[("utm_source", "s"), ("utm_medium", "m")]),
+            &[field("k", "K", text(9))],
+            &settings,
+        );
         assert_eq!((resolved.values.len(), resolved.left_out.len()), (1, 1));
     }
 
@@ -214,7 +232,8 @@ mod tests {
         let ours = BTreeSet::from([key.clone()]);
         let allowed = |policy, current: &BTreeMap<_, _>, written: &BTreeSet<_>| {
             let target = Target { name: "gclid".parse().unwrap(), value: value.clone(), policy };
-            let resolved = Resolved { values: BTreeMap::from([(key.clone(), target)]), ..Resolved::default() };
+            let resolved =
+                Resolved { values: BTreeMap::from([(key.clone(), target)]), ..Resolved::default() };
             !permitted(&resolved, current, written).is_empty()
         };
         let (nothing, never) = (BTreeMap::new(), BTreeSet::new());
@@ -236,7 +255,8 @@ mod tests {
     fn a_number_or_date_is_told_in_the_fields_type() {
         let mut wanted = wanted(&[("session_duration", "15 minutes"), ("gclid", "17")]);
         wanted.typed.insert("session_duration".parse().unwrap(), FieldValue::Number(900.0));
-        let fields = [field("a", "session_duration", CrmFieldKind::Number), field("b", "gclid", CrmFieldKind::Number)];
+        let fields =
+            [field("a", "session_duration", CrmFieldKind::Number), field("b", "gclid", CrmFieldKind::Number)];
         let resolved = resolve(&wanted, &fields, &CrmSettings::default());
         let values: Vec<_> = resolved.values.values().map(|target| target.value.clone()).collect();
         assert_eq!(values, [FieldValue::Number(900.0), FieldValue::Number(17.0)]);

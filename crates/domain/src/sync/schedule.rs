@@ -51,7 +51,9 @@ pub fn verdict(job: &SyncJob, error: &CrmError, now: Timestamp) -> Verdict {
             Verdict::Again(now.plus((*retry_after).max(Duration::from_secs(2)) + spread(job, BACKOFF_MIN)))
         }
         CrmError::Auth(_) => Verdict::Again(now.plus(AUTH_WAIT + spread(job, BACKOFF_MIN))),
-        CrmError::NotFound if job.failures + 1 < FAILURES_MAX => Verdict::AgainCounted(now.plus(backoff(job, now))),
+        CrmError::NotFound if job.failures + 1 < FAILURES_MAX => {
+            Verdict::AgainCounted(now.plus(backoff(job, now)))
+        }
         CrmError::NotFound | CrmError::Permanent { .. } => Verdict::Dead,
     }
 }
@@ -103,7 +105,10 @@ mod tests {
     fn a_person_is_looked_for_after_30_and_90_minutes_8_and_32_hours_and_then_no_more() {
         let now = Timestamp::EPOCH.plus(Duration::from_mins(7));
         let minutes: Vec<_> = (1..=5)
-            .map(|looks| next_look(&job(), looks, now, &NOT_FOUND_RETRIES).map(|at| at.since(Timestamp::EPOCH).as_secs() / 60))
+            .map(|looks| {
+                next_look(&job(), looks, now, &NOT_FOUND_RETRIES)
+                    .map(|at| at.since(Timestamp::EPOCH).as_secs() / 60)
+            })
             .collect();
         assert_eq!(minutes, [Some(30), Some(90), Some(480), Some(1_920), None]);
         assert_eq!(next_look(&job(), 1, now, &[]), None);
@@ -129,7 +134,10 @@ mod tests {
             let Verdict::Again(at) = verdict(&job, &error, two_days) else { panic!("{error} is final") };
             assert!(at >= two_days.plus(Duration::from_secs(2)));
         }
-        assert_eq!(verdict(&job, &CrmError::Transient("x".into()), two_days), Verdict::Again(two_days.plus(BACKOFF_MAX)));
+        assert_eq!(
+            verdict(&job, &CrmError::Transient("x".into()), two_days),
+            Verdict::Again(two_days.plus(BACKOFF_MAX))
+        );
     }
 
     #[test]

@@ -9,7 +9,9 @@ use leadtrail_domain::event::{Client, Collected, Event, ParseContext, StoredEven
 use leadtrail_domain::id::{EventId, PixelId, ProjectId, VisitorCookie};
 use leadtrail_domain::ingest::{CrmRoute, IngestPolicy, Policies, ingest, query_for};
 use leadtrail_domain::ports::{JobFilter, Projects, SyncJobs, Visits};
-use leadtrail_domain::project::{Pixel, PixelContext, PixelSettings, Project, ProjectSettings, default_account};
+use leadtrail_domain::project::{
+    Pixel, PixelContext, PixelSettings, Project, ProjectSettings, default_account,
+};
 use leadtrail_domain::sync::SyncJob;
 use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::visit::{Answer, Changes, Freshness, Known, KnownVisitor, VisitQuery};
@@ -94,16 +96,7 @@ impl Site {
 
     /// A form of `cookie` at `at`.
     pub(crate) fn submit(&self, at: u32, cookie: &str, email: &str) -> Answer {
-        self.one(at, &self.form(cookie, email, "Jane"))
-    }
-
-    pub(crate) fn form(&self, cookie: &str, email: &str, first_name: &str) -> Value {
-        json!({
-            "page_url": "https://www.acme.example/contact",
-            "referrer_url": "https://www.acme.example/",
-            "visitor_cookie": cookie,
-            "form_data": { "email": email, "first_name": first_name },
-        })
+        self.one(at, &form(cookie, email, "Jane"))
     }
 
     pub(crate) fn one(&self, at: u32, body: &Value) -> Answer {
@@ -127,16 +120,28 @@ impl Site {
     }
 
     pub(crate) fn events(&self) -> Vec<StoredEvent> {
-        block_on(self.store.events(self.project(), None::<(EventId, PixelId)>, u32::MAX)).expect("a store that works")
+        block_on(self.store.events(self.project(), None::<(EventId, PixelId)>, u32::MAX))
+            .expect("a store that works")
     }
 
     pub(crate) fn jobs(&self) -> Vec<SyncJob> {
-        block_on(self.store.jobs(self.project(), &JobFilter::default(), u32::MAX)).expect("a store that works")
+        block_on(self.store.jobs(self.project(), &JobFilter::default(), u32::MAX))
+            .expect("a store that works")
     }
 
     pub(crate) fn leads(&self) -> BTreeSet<leadtrail_domain::id::LeadId> {
         self.events().iter().filter_map(|event| event.lead_id).collect()
     }
+}
+
+/// A form as the pixel sends it.
+pub(crate) fn form(cookie: &str, email: &str, first_name: &str) -> Value {
+    json!({
+        "page_url": "https://www.acme.example/contact",
+        "referrer_url": "https://www.acme.example/",
+        "visitor_cookie": cookie,
+        "form_data": { "email": email, "first_name": first_name },
+    })
 }
 
 /// The instant so many minutes after the tests begin.

@@ -16,12 +16,14 @@ pub(super) fn run(settings: &Settings, command: CrmCommand) -> anyhow::Result<Ex
     match command {
         CrmCommand::SandboxPerson { email, first_name, last_name, json } => {
             let emails = vec![email.as_str().to_owned()];
-            let id = sandbox.add_person(NewPerson { first_name, last_name, emails, added_at: wall_clock() })?;
+            let id =
+                sandbox.add_person(NewPerson { first_name, last_name, emails, added_at: wall_clock() })?;
             output::result(Format::of(json), &json!({ "id": id }), || format!("added person {id}"))?;
         }
         CrmCommand::SandboxShow { email, json } => {
             let person = sandbox.person_by_email(email.as_str())?;
-            let person = person.with_context(|| format!("the sandbox CRM has nobody with {}", email.as_str()))?;
+            let person =
+                person.with_context(|| format!("the sandbox CRM has nobody with {}", email.as_str()))?;
             let value = json!({ "id": person.id, "fields": person.fields });
             output::result(Format::of(json), &value, || described(&person))?;
         }
@@ -48,5 +50,9 @@ pub(super) fn described(person: &Person) -> String {
         })
         .collect();
     let head = format!("person {} {}", person.id, person.name);
-    if fields.is_empty() { format!("{head}\n  (no fields filled)") } else { format!("{head}\n{}", fields.join("\n")) }
+    if fields.is_empty() {
+        format!("{head}\n  (no fields filled)")
+    } else {
+        format!("{head}\n{}", fields.join("\n"))
+    }
 }

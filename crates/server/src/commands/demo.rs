@@ -40,7 +40,8 @@ pub(super) async fn run(
     environment: &BTreeMap<String, String>,
     args: DemoArgs,
 ) -> anyhow::Result<ExitCode> {
-    let folder = tempfile::Builder::new().prefix("leadtrail-demo-").tempdir().context("no temporary folder")?;
+    let folder =
+        tempfile::Builder::new().prefix("leadtrail-demo-").tempdir().context("no temporary folder")?;
     let store = format!("sqlite:{}", folder.path().join("leadtrail.db").display());
     let flags = Flags {
         values: vec![
@@ -51,7 +52,8 @@ pub(super) async fn run(
             ("sync.poll", SYNC_POLL.to_owned()),
         ],
     };
-    let layers = Layers::read(common.config.as_deref(), environment, &flags).context("cannot read the settings")?;
+    let layers =
+        Layers::read(common.config.as_deref(), environment, &flags).context("cannot read the settings")?;
     let settings = Settings::from_layers(&layers)?;
     telemetry::start(&settings.log);
 
@@ -157,7 +159,10 @@ impl View {
         let at = clock_time(event.received_at);
         if self.last_session != Some(stored.session_id) {
             self.last_session = Some(stored.session_id);
-            output::line(&format!("{at}  session    {} of visitor {}", stored.session_id, stored.visitor_id))?;
+            output::line(&format!(
+                "{at}  session    {} of visitor {}",
+                stored.session_id, stored.visitor_id
+            ))?;
         }
         let what = match &event.kind {
             EventKind::Pageview => "page view".to_owned(),

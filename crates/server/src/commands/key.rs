@@ -37,7 +37,9 @@ pub(super) async fn run(settings: &Settings, command: KeyCommand) -> anyhow::Res
             if !stores.keys.revoke_key(id, now(&stores)).await? {
                 bail!("there is no key {id}");
             }
-            output::result(Format::of(json), &json!({ "id": id, "revoked": true }), || format!("revoked {id}"))?;
+            output::result(Format::of(json), &json!({ "id": id, "revoked": true }), || {
+                format!("revoked {id}")
+            })?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -28,7 +28,8 @@ pub(super) async fn run(settings: &Settings, command: PixelCommand) -> anyhow::R
                 bail!("a pixel keeps {FORM_FIELDS_MAX} form fields at most");
             }
             let form_fields = form_fields.iter().map(|field| field.trim().to_lowercase()).collect();
-            let created = create(&stores, project.id, &name, id, PixelSettings { origins, form_fields }).await?;
+            let created =
+                create(&stores, project.id, &name, id, PixelSettings { origins, form_fields }).await?;
             let existed = matches!(created, Created::Existing(_));
             print(json, &created.into_inner(), &base, if existed { "exists already: " } else { "created " })?;
         }
@@ -69,10 +70,18 @@ pub(super) async fn create(
 ) -> anyhow::Result<Created<Pixel>> {
     let id = match id {
         Some(id) => id,
-        None => entropy::<8>()?.iter().fold("px_".to_owned(), |id, byte| format!("{id}{byte:02x}")).parse()?,
+        None => {
+            entropy::<8>()?.iter().fold("px_".to_owned(), |id, byte| format!("{id}{byte:02x}")).parse()?
+        }
     };
-    let pixel =
-        Pixel { id, project_id, name: checked_name(name)?, settings, created_at: now(stores), archived_at: None };
+    let pixel = Pixel {
+        id,
+        project_id,
+        name: checked_name(name)?,
+        settings,
+        created_at: now(stores),
+        archived_at: None,
+    };
     let created = stores.projects.create_pixel(&pixel).await;
     created.with_context(|| format!("cannot create the pixel `{}`", pixel.id))
 }

@@ -122,7 +122,9 @@ fn changed(settings: &ProjectSettings, changes: &[Setting]) -> anyhow::Result<Pr
         let pointer = format!("/{}", path.replace('.', "/"));
         let place = match value.pointer_mut(&pointer) {
             Some(place) => place,
-            None => new_entry(&mut value, &pointer).with_context(|| format!("there is no setting `{path}`"))?,
+            None => {
+                new_entry(&mut value, &pointer).with_context(|| format!("there is no setting `{path}`"))?
+            }
         };
         *place = if text.is_empty() {
             defaults.pointer(&pointer).cloned().unwrap_or(Value::Null)
@@ -192,8 +194,13 @@ mod tests {
         assert_eq!(settings.time_zone.name(), "Europe/Berlin");
         assert!(!settings.crm.enabled);
         assert_eq!(settings.crm.mapping.len(), 1);
-        assert_eq!(set(&[("crm.enabled", "false"), ("crm.enabled", "")]).unwrap(), ProjectSettings::default());
-        for (path, value) in [("nonsense", "1"), ("crm.enabled", "maybe"), ("time_zone", "Mars"), ("crm.mapping.email", "{}")] {
+        assert_eq!(
+            set(&[("crm.enabled", "false"), ("crm.enabled", "")]).unwrap(),
+            ProjectSettings::default()
+        );
+        for (path, value) in
+            [("nonsense", "1"), ("crm.enabled", "maybe"), ("time_zone", "Mars"), ("crm.mapping.email", "{}")]
+        {
             assert!(set(&[(path, value)]).is_err(), "{path}");
         }
     }

@@ -28,7 +28,8 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     if let Some(secret) = first_admin_key(&stores).await? {
         output::line(&format!("admin key: {}", secret.reveal()))?;
     }
-    let service = Service::start(settings, &stores, wiring::accounts(settings)?, settings.http.bind, false).await?;
+    let service =
+        Service::start(settings, &stores, wiring::accounts(settings)?, settings.http.bind, false).await?;
     output::line(&format!("listening on http://{}", service.address))?;
     stop_signal().await?;
     service.stop().await?;
@@ -61,10 +62,8 @@ impl Service {
         demo_site: bool,
     ) -> anyhow::Result<Self> {
         stores.maintenance.upkeep(stores.clock.now()).await.context("cannot prepare the store")?;
-        let service = ServicePolicy {
-            accounts: accounts.keys().cloned().collect(),
-            sync_delay: settings.sync_delay,
-        };
+        let service =
+            ServicePolicy { accounts: accounts.keys().cloned().collect(), sync_delay: settings.sync_delay };
         let (trigger, due) = shutdown::channel();
         let (ingest, ingesting) = Ingest::start(&stores.visits, &settings.ingest);
         let sync = Arc::new(SyncLoop::new(

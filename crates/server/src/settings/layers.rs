@@ -63,9 +63,11 @@ impl Layers {
         }
         for (key, value) in &flags.values {
             let origin = "the command line".to_owned();
-            builder = builder.set_override(*key, Value::new(Some(&origin), ValueKind::String(value.clone())))?;
+            builder =
+                builder.set_override(*key, Value::new(Some(&origin), ValueKind::String(value.clone())))?;
         }
-        let known = flattened(Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml)).build()?.cache);
+        let known =
+            flattened(Config::builder().add_source(File::from_str(DEFAULT, FileFormat::Toml)).build()?.cache);
         let values = flattened(builder.build()?.cache)
             .into_iter()
             .map(|(key, value)| {
@@ -98,7 +100,13 @@ impl Layers {
     /// The value as it may be shown.
     pub(crate) fn shown(&self, key: &str) -> String {
         let text = self.text(key);
-        if key == "store.url" { masked_url(&text) } else if SECRETS.contains(&key) && !text.is_empty() { "***".to_owned() } else { text }
+        if key == "store.url" {
+            masked_url(&text)
+        } else if SECRETS.contains(&key) && !text.is_empty() {
+            "***".to_owned()
+        } else {
+            text
+        }
     }
 
     pub(crate) fn origin(&self, key: &str) -> &str {
@@ -144,8 +152,9 @@ fn environment_values(
         let key = path.to_lowercase().replace("__", ".");
         match key.strip_suffix("_file").filter(|secret| SECRETS.contains(secret)) {
             Some(secret) => {
-                let content = std::fs::read_to_string(value)
-                    .map_err(|error| anyhow::anyhow!("{secret}: cannot read {value} (from {name}): {error}"))?;
+                let content = std::fs::read_to_string(value).map_err(|error| {
+                    anyhow::anyhow!("{secret}: cannot read {value} (from {name}): {error}")
+                })?;
                 values.insert(secret.to_owned(), (content.trim().to_owned(), name.clone()));
             }
             None => {
@@ -157,7 +166,9 @@ fn environment_values(
         if let Some(value) = environment.get(alias).filter(|value| !value.is_empty()) {
             values.entry(key.to_owned()).or_insert_with(|| (value.clone(), alias.to_owned()));
             if alias == "PIPEDRIVE_API_KEY" {
-                values.entry("crm.kind".to_owned()).or_insert_with(|| ("pipedrive".to_owned(), alias.to_owned()));
+                values
+                    .entry("crm.kind".to_owned())
+                    .or_insert_with(|| ("pipedrive".to_owned(), alias.to_owned()));
             }
         }
     }
@@ -194,9 +205,10 @@ fn flatten(path: &str, value: Value, flat: &mut BTreeMap<String, Value>) {
 }
 
 fn content(value: Value) -> Content {
-    match value.kind {
-        ValueKind::Array(items) => Content::List(items.into_iter().map(|item| item.to_string()).collect()),
-        kind => Content::Text(kind.to_string()),
+    if let ValueKind::Array(items) = value.kind {
+        Content::List(items.into_iter().map(|item| item.to_string()).collect())
+    } else {
+        Content::Text(value.kind.to_string())
     }
 }
 

@@ -43,7 +43,8 @@ struct LeadRow {
 impl LeadRow {
     fn lead(self) -> Result<Lead, StoreError> {
         let id = self.lead_id;
-        let session_touch = self.session_touch.map(|touch| touch.parse::<Touch>("leads", "session_touch", id));
+        let session_touch =
+            self.session_touch.map(|touch| touch.parse::<Touch>("leads", "session_touch", id));
         Ok(Lead {
             id: LeadId(id),
             project_id: ProjectId(self.project_id),
@@ -80,7 +81,8 @@ pub(super) fn read(connection: &mut PgConnection, lease: &Lease) -> Result<Dossi
 
 fn collect(connection: &mut PgConnection, lease: &Lease) -> Result<Dossier, Failure> {
     let missing = |table, column, id: Uuid| StoreError::Corrupt { table, column, id: id.to_string() };
-    let job = held(lease).select(JobRow::as_select()).first(connection).optional()?.ok_or(StoreError::LeaseLost)?;
+    let job =
+        held(lease).select(JobRow::as_select()).first(connection).optional()?.ok_or(StoreError::LeaseLost)?;
     let newest = newest_lead(connection, job.job_id)?;
     let newest = newest.ok_or_else(|| missing("sync_jobs", "lead_id", job.job_id))?;
     let lead = leads::table.find(newest).select(LeadRow::as_select()).first(connection)?.lead()?;
@@ -96,7 +98,8 @@ fn collect(connection: &mut PgConnection, lease: &Lease) -> Result<Dossier, Fail
         .optional()?;
     let (event, cookie) = event.ok_or_else(|| missing("leads", "event_id", newest))?;
 
-    let session = sessions::table.find(lead.session_id.0).select(sessions::started_at).first(connection).optional()?;
+    let session =
+        sessions::table.find(lead.session_id.0).select(sessions::started_at).first(connection).optional()?;
     let At(started_at) = session.ok_or_else(|| missing("leads", "session_id", newest))?;
     let of_visitor = tracking_events::table.filter(tracking_events::visitor_id.eq(visitor));
     let last_event_at: Option<At> = of_visitor
@@ -111,12 +114,17 @@ fn collect(connection: &mut PgConnection, lease: &Lease) -> Result<Dossier, Fail
         .select(identities::visitor_id);
     let mut people: Vec<Uuid> = same_person.load(connection)?;
     people.push(visitor);
-    let first_seen_at: Option<At> =
-        visitors::table.filter(visitors::visitor_id.eq_any(people)).select(min(visitors::first_seen_at)).first(connection)?;
+    let first_seen_at: Option<At> = visitors::table
+        .filter(visitors::visitor_id.eq_any(people))
+        .select(min(visitors::first_seen_at))
+        .first(connection)?;
 
-    let visited_pages =
-        Statement::<VisitedPages>::new(vec![bind::<UuidSql, _>(visitor), bind::<BigInt, _>(VISITED_PAGES_MAX)]);
-    let visit_count: i64 = sessions::table.filter(sessions::visitor_id.eq(visitor)).count().get_result(connection)?;
+    let visited_pages = Statement::<VisitedPages>::new(vec![
+        bind::<UuidSql, _>(visitor),
+        bind::<BigInt, _>(VISITED_PAGES_MAX),
+    ]);
+    let visit_count: i64 =
+        sessions::table.filter(sessions::visitor_id.eq(visitor)).count().get_result(connection)?;
     let lead_count: i64 = leads::table
         .filter(leads::project_id.eq(job.project_id))
         .filter(leads::email_hash.eq(&job.email_hash))

@@ -15,7 +15,11 @@ use crate::error::Failure;
 use crate::schema::{crm_writes, identities, leads, sync_attempts, sync_jobs, tracking_events};
 
 /// Records it in the transaction that the connection is in.
-pub(super) fn record(connection: &mut PgConnection, lease: &Lease, settlement: &Settlement) -> Result<(), Failure> {
+pub(super) fn record(
+    connection: &mut PgConnection,
+    lease: &Lease,
+    settlement: &Settlement,
+) -> Result<(), Failure> {
     let job = hold(connection, lease)?;
     let row = sync_jobs::table.find(job.job_id);
     let at = settlement.at;

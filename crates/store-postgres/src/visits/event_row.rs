@@ -39,9 +39,13 @@ pub(super) fn push(columns: &mut Columns, stored: &[StoredEvent]) {
     fn events(stored: &[StoredEvent]) -> impl Iterator<Item = &Event> {
         stored.iter().map(|stored| &stored.event)
     }
-    let utm = |part: fn(&Utm) -> &Option<String>| events(stored).map(move |e| part(&e.signals.utm).as_deref());
-    let ad = |part: fn(&AdParameters) -> &Option<String>| events(stored).map(move |e| part(&e.signals.ad).as_deref());
-    let client = |part: fn(&Client) -> &Option<String>| events(stored).map(move |e| part(&e.client).as_deref());
+    let utm =
+        |part: fn(&Utm) -> &Option<String>| events(stored).map(move |e| part(&e.signals.utm).as_deref());
+    let ad = |part: fn(&AdParameters) -> &Option<String>| {
+        events(stored).map(move |e| part(&e.signals.ad).as_deref())
+    };
+    let client =
+        |part: fn(&Client) -> &Option<String>| events(stored).map(move |e| part(&e.client).as_deref());
 
     columns.uuids(events(stored).map(|e| e.id.uuid()));
     columns.texts(events(stored).map(|e| e.pixel_id.as_str()));
@@ -63,7 +67,8 @@ pub(super) fn push(columns: &mut Columns, stored: &[StoredEvent]) {
     columns.optional_texts(utm(|utm| &utm.term));
     columns.optional_texts(utm(|utm| &utm.content));
     columns.optional_texts(utm(|utm| &utm.id));
-    columns.optional_json(events(stored).map(|e| Some(&e.signals.utm.extra).filter(|extra| !extra.is_empty())));
+    columns
+        .optional_json(events(stored).map(|e| Some(&e.signals.utm.extra).filter(|extra| !extra.is_empty())));
     for parameter in click_id::COLUMNS {
         columns.optional_texts(events(stored).map(|e| e.signals.click_id(parameter)));
     }
@@ -91,7 +96,8 @@ pub(super) fn push(columns: &mut Columns, stored: &[StoredEvent]) {
     columns.optional_texts(client(|client| &client.region));
     columns.optional_texts(client(|client| &client.city));
     columns.integers(stored.iter().map(|_| i32::from(RULES_VERSION)));
-    columns.optional_texts(stored.iter().map(|s| s.sync.status.map(leadtrail_domain::sync::JobStatus::as_str)));
+    columns
+        .optional_texts(stored.iter().map(|s| s.sync.status.map(leadtrail_domain::sync::JobStatus::as_str)));
     columns.optional_instants(stored.iter().map(|s| s.sync.at));
     columns.optional_texts(stored.iter().map(|s| s.sync.person_id.as_deref()));
 }
@@ -108,7 +114,8 @@ enum ClickIdEntry {
 
 /// What the seven columns do not tell of an event's click ids: further ones, and an order other than the columns'.
 fn beside_columns(click_ids: &[ClickId]) -> Option<Vec<ClickIdEntry>> {
-    let places = click_ids.iter().map(|id| click_id::COLUMNS.iter().position(|column| *column == id.parameter));
+    let places =
+        click_ids.iter().map(|id| click_id::COLUMNS.iter().position(|column| *column == id.parameter));
     if places.clone().all(|place| place.is_some()) && places.is_sorted_by(|a, b| a < b) {
         return None;
     }
@@ -225,7 +232,10 @@ impl EventRow {
                 form: json(&self.form_data).map(|form| form.parse(TABLE, "form_data", id)).transpose()?,
                 viewport: size(self.viewport_width, self.viewport_height, "viewport_width", id)?,
                 screen: size(self.screen_width, self.screen_height, "screen_width", id)?,
-                props: json(&self.props).map(|props| props.parse(TABLE, "props", id)).transpose()?.unwrap_or_default(),
+                props: json(&self.props)
+                    .map(|props| props.parse(TABLE, "props", id))
+                    .transpose()?
+                    .unwrap_or_default(),
                 signals: self.signals()?,
                 page_url: self.page_url,
                 page_title: self.page_title,
@@ -298,7 +308,9 @@ impl EventRow {
                     let column = in_columns.iter().find(|(name, _)| *name == parameter);
                     match column.and_then(|(_, value)| value.clone()) {
                         Some(value) => Ok(ClickId { parameter, value }),
-                        None => Err(StoreError::Corrupt { table: TABLE, column: "click_ids", id: id.to_string() }),
+                        None => {
+                            Err(StoreError::Corrupt { table: TABLE, column: "click_ids", id: id.to_string() })
+                        }
                     }
                 }
             })
@@ -318,7 +330,9 @@ fn size(
             height: ranged(height, TABLE, column, id)?,
         })),
         (None, None) => Ok(None),
-        (Some(_), None) | (None, Some(_)) => Err(StoreError::Corrupt { table: TABLE, column, id: id.to_string() }),
+        (Some(_), None) | (None, Some(_)) => {
+            Err(StoreError::Corrupt { table: TABLE, column, id: id.to_string() })
+        }
     }
 }
 

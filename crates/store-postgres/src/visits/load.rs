@@ -11,7 +11,8 @@ use leadtrail_domain::ports::StoreError;
 use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::touch::{Attribution, Touch};
 use leadtrail_domain::visit::{
-    Answer, EventKey, Known, KnownPerson, KnownSession, KnownSubmission, KnownVisitor, PersonKey, VisitQuery, VisitorKey,
+    Answer, EventKey, Known, KnownPerson, KnownSession, KnownSubmission, KnownVisitor, PersonKey, VisitQuery,
+    VisitorKey,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -204,7 +205,8 @@ pub(super) async fn load(store: &PostgresStore, query: &VisitQuery) -> Result<Kn
             return Ok(Known::default());
         }
         let statement = Statement::<LoadEvents>::new(columns.finish()?);
-        let events: Option<String> = store.ask(move |connection| Ok((&statement).get_result(connection)?)).await?;
+        let events: Option<String> =
+            store.ask(move |connection| Ok((&statement).get_result(connection)?)).await?;
         return known(query, [events, None, None, None]);
     }
     columns.optional_instant(query.sessions_since);
@@ -220,14 +222,26 @@ pub(super) async fn load(store: &PostgresStore, query: &VisitQuery) -> Result<Kn
     columns.uuids(query.people.iter().map(|(project, _)| project.0));
     columns.hashes(query.people.iter().map(|(_, EmailHash(hash))| hash));
     let statement = Statement::<LoadAll>::new(columns.finish()?);
-    let (events, visitors, submissions, people): (Option<String>, Option<String>, Option<String>, Option<String>) =
-        store.ask(move |connection| Ok((&statement).get_result(connection)?)).await?;
+    let (events, visitors, submissions, people): (
+        Option<String>,
+        Option<String>,
+        Option<String>,
+        Option<String>,
+    ) = store.ask(move |connection| Ok((&statement).get_result(connection)?)).await?;
     known(query, [events, visitors, submissions, people])
 }
 
 /// Place in the question from 1, visitor, session, cookie, and the four of the session's attribution.
-type EventAnswer =
-    (usize, Uuid, Uuid, Option<VisitorCookie>, Option<String>, Option<String>, Option<String>, Option<String>);
+type EventAnswer = (
+    usize,
+    Uuid,
+    Uuid,
+    Option<VisitorCookie>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+    Option<String>,
+);
 
 /// Id, start, latest event, and the four of the attribution.
 type SessionAnswer = (Uuid, i64, i64, Option<String>, Option<String>, Option<String>, Option<String>);
@@ -254,7 +268,10 @@ struct PersonAnswer {
     last_sequence: Option<i64>,
 }
 
-fn known(query: &VisitQuery, [events, visitors, submissions, people]: [Option<String>; 4]) -> Result<Known, StoreError> {
+fn known(
+    query: &VisitQuery,
+    [events, visitors, submissions, people]: [Option<String>; 4],
+) -> Result<Known, StoreError> {
     let mut known = Known::default();
     let keys: Vec<&EventKey> = query.events.iter().collect();
     for answer in answers::<EventAnswer>(events, "tracking_events")? {
@@ -268,8 +285,11 @@ fn known(query: &VisitQuery, [events, visitors, submissions, people]: [Option<St
     }
     let keys: Vec<_> = query.submissions.iter().collect();
     for (n, lead, received_at, count) in answers::<SubmissionAnswer>(submissions, "submissions")? {
-        let submission =
-            KnownSubmission { lead_id: LeadId(lead), received_at: Timestamp::from_micros(received_at), count };
+        let submission = KnownSubmission {
+            lead_id: LeadId(lead),
+            received_at: Timestamp::from_micros(received_at),
+            count,
+        };
         known.submissions.insert(*asked(&keys, n, "submissions")?, submission);
     }
     let keys: Vec<&PersonKey> = query.people.iter().collect();
@@ -324,8 +344,11 @@ fn known_visitor(answer: VisitorAnswer) -> Result<KnownVisitor, StoreError> {
 
 fn answers<T: DeserializeOwned>(json: Option<String>, table: &'static str) -> Result<Vec<T>, StoreError> {
     let Some(json) = json else { return Ok(Vec::new()) };
-    serde_json::from_str(&json)
-        .map_err(|unreadable| StoreError::Corrupt { table, column: "*", id: unreadable.to_string() })
+    serde_json::from_str(&json).map_err(|unreadable| StoreError::Corrupt {
+        table,
+        column: "*",
+        id: unreadable.to_string(),
+    })
 }
 
 /// The key at a place of the question, counted from 1.
@@ -334,7 +357,10 @@ fn asked<'a, K>(keys: &[&'a K], n: usize, table: &'static str) -> Result<&'a K, 
     key.copied().ok_or_else(|| StoreError::Corrupt { table, column: "*", id: n.to_string() })
 }
 
-fn touches(stored: Option<Vec<Box<RawValue>>>, owner: impl ToString) -> Result<Vec<Arc<Touch>>, StoreError> {
+fn touches(
+    stored: Option<Vec<Box<RawValue>>>,
+    owner: impl ToString + Copy,
+) -> Result<Vec<Arc<Touch>>, StoreError> {
     let parse = |touch: &RawValue| {
         serde_json::from_str(touch.get()).map(Arc::new).map_err(|_unreadable| StoreError::Corrupt {
             table: "touchpoints",

@@ -1,0 +1,142 @@
+//! The plans of the hot statements, as the store's own sessions make them.
+
+use diesel::prelude::*;
+use diesel::sql_types::{Array, Text};
+use leadtrail_contract::fixtures::{Visitor, at, event_id_dated, event_query, person_query, tenant};
+use leadtrail_contract::run;
+use leadtrail_domain::ports::{SyncJobs as _, Visits as _};
+use leadtrail_domain::visit::{Changes, Freshness};
+
+use crate::PostgresStore;
+use crate::error::Failure;
+use crate::scratch::Scratch;
+
+#[derive(QueryableByName)]
+struct Prepared {
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    statement: String,
+    #[diesel(sql_type = Array<Text>)]
+    types: Vec<String>,
+}
+
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = Text)]
+    #[diesel(column_name = "QUERY PLAN")]
+    line: String,
+}
+
+/// Every statement that the session has prepared, with its plan for the given parameters (`NULL` where none are given).
+fn plans(connection: &mut PgConnection, parameters: Option<&str>) -> Result<Vec<(String, String)>, Failure> {
+    let prepared: Vec<Prepared> = diesel::sql_query(
+        "SELECT name, statement, parameter_types::text[] AS types FROM pg_prepared_statements WHERE NOT from_sql",
+    )
+    .load(connection)?;
+    let mut plans = Vec::new();
+    for Prepared { name, statement, types } in prepared {
+        if statement.starts_with("SET") || types.is_empty() {
+            continue;
+        }
+        let nulls: Vec<_> = types.iter().map(|sql_type| format!("NULL::{sql_type}")).collect();
+        let parameters = parameters.map_or_else(|| nulls.join(", "), str::to_owned);
+        let lines: Vec<Line> =
+            diesel::sql_query(format!("EXPLAIN (COSTS OFF) EXECUTE {name} ({parameters})"))
+                .load(connection)?;
+        let plan: Vec<_> = lines.into_iter().map(|line| line.line).collect();
+        plans.push((statement, plan.join("\n")));
+    }
+    Ok(plans)
+}
+
+fn assert_by_index(plans: &[(String, String)]) {
+    for (statement, plan) in plans {
+        assert!(!plan.contains("Seq Scan"), "{statement}\n{plan}");
+    }
+}
+
+async fn visited(scratch: &Scratch) -> (PostgresStore, Visitor) {
+    let store = scratch.store_with(1, 1).await;
+    let visitor = tenant(1).visitor(1);
+    store.commit(&visitor.arrives(0)).await.expect("the changes are taken");
+    (store, visitor)
+}
+
+#[test]
+fn no_commit_reads_a_whole_table() {
+    run(async {
+        let scratch = Scratch::new().await;
+        let (store, visitor) = visited(&scratch).await;
+        store.commit(&visitor.submits(1, 0, 1, "jane@example.com", 1)).await.unwrap();
+        let plans = store.write(|connection| plans(connection, None)).await.unwrap();
+        let commits: Vec<_> =
+            plans.into_iter().filter(|(sql, _)| sql.contains("INTO tracking_events")).collect();
+        assert_eq!(commits.len(), 2, "prepared once each");
+        assert_by_index(&commits);
+    });
+}
+
+#[test]
+fn a_statement_is_prepared_once_and_not_per_call() {
+    run(async {
+        let scratch = Scratch::new().await;
+        let (store, visitor) = visited(&scratch).await;
+        for minute in 1..10 {
+            store.commit(&visitor.views(1, 0, minute)).await.unwrap();
+        }
+        let plans = store.write(|connection| plans(connection, None)).await.unwrap();
+        assert_eq!(plans.len(), 1);
+    });
+}
+
+#[test]
+fn no_load_and_no_claim_reads_a_whole_table() {
+    run(async {
+        let scratch = Scratch::new().await;
+        let (store, visitor) = visited(&scratch).await;
+        let jane = leadtrail_contract::fixtures::email("jane@example.com").hash();
+        store.load(&event_query(visitor.event_key(0))).await.unwrap();
+        store.load(&visitor.query(Freshness::Current)).await.unwrap();
+        store.load(&person_query((visitor.project_id, jane))).await.unwrap();
+        store.event(visitor.project_id, &visitor.pixel_id, visitor.event_id(0)).await.unwrap();
+        store.events(visitor.project_id, None, 10).await.unwrap();
+        store.claim(at(0), std::time::Duration::from_secs(1), 10).await.unwrap();
+        store.counts(at(0)).await.unwrap();
+        let plans = store.change(|connection| plans(connection, None)).await.unwrap();
+        assert_eq!(plans.len(), 7);
+        assert_by_index(&plans);
+    });
+}
+
+#[test]
+fn an_event_is_looked_for_in_its_own_partition_only() {
+    run(async {
+        let scratch = Scratch::new().await;
+        let (store, visitor) = visited(&scratch).await;
+        for month in 0..6 {
+            let minute = 1 + month;
+            let mut event = visitor.pageview(minute);
+            event.id = event_id_dated(1_800_000_000_000 + u64::from(month) * 2_600_000_000, minute);
+            let changes = Changes {
+                events: vec![visitor.stored(0, event)],
+                assumed: vec![visitor.assumed(1)],
+                ..Changes::default()
+            };
+            store.commit(&changes).await.unwrap();
+        }
+        store.event(visitor.project_id, &visitor.pixel_id, visitor.event_id(0)).await.unwrap();
+        let parameters = format!(
+            "'{}', '{}', '{}', '{}', 1",
+            visitor.event_id(0),
+            visitor.pixel_id,
+            visitor.event_id(0).partition_at(),
+            visitor.project_id
+        );
+        let plans = store.change(move |connection| plans(connection, Some(&parameters))).await.unwrap();
+        let [(statement, plan)] = plans.as_slice() else { panic!("{plans:?}") };
+        assert!(statement.contains("partition_at"), "{statement}");
+        assert_eq!(plan.matches("Scan using tracking_events_").count(), 1, "{plan}");
+        assert!(plan.contains("Subplans Removed"), "{plan}");
+    });
+}

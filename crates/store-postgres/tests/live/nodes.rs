@@ -1,0 +1,162 @@
+//! Two nodes on one database.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use diesel::sql_types::BigInt;
+use leadtrail_contract::fixtures::{at, tenant};
+use leadtrail_contract::run;
+use leadtrail_domain::ports::{StoreError, SyncJobs as _, Visits as _};
+use leadtrail_domain::visit::{Changes, Freshness};
+
+use crate::beside;
+use crate::scratch::Scratch;
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    count: i64,
+}
+
+/// Waits until a statement of this database waits for a lock.
+fn until_somebody_waits(connection: &mut PgConnection) {
+    let waiting = "SELECT count(*) AS count FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while diesel::sql_query(waiting).get_result::<Count>(connection).expect("the server answers").count == 0 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn of_one_visitors_first_events_on_two_nodes_one_is_taken() {
+    run(async {
+        let scratch = Scratch::new().await;
+        let (one, other) = (scratch.store_with(2, 3).await, scratch.store_with(2, 3).await);
+        let tenant = tenant(1);
+        for n in 1..=20 {
+            let visitor = tenant.visitor(n);
+            let (first, second) = (visitor.arrives(0), visitor.arrives(1));
+            let answers = tokio::join!(one.commit(&first), other.commit(&second));
+            let taken = match answers {
+                (Ok(()), Err(StoreError::Stale)) => 0,
+                (Err(StoreError::Stale), Ok(())) => 1,
+                other => panic!("{other:?}"),
+            };
+            let known = other.load(&visitor.query(Freshness::Current)).await.unwrap();
+            let known = &known.visitors[&visitor.key()];
+            assert_eq!((known.first_seen_at, known.sessions.len(), known.touches.len()), (at(taken), 1, 1));
+        }
+    });
+}
+
+#[test]
+fn a_session_that_opens_beside_an_uncommitted_event_is_stale_once_that_is_there() {
+    run(async {
+        let scratch = Scratch::new().await;
+        let store = scratch.store_with(2, 3).await;
+        let visitor = tenant(1).visitor(1);
+        store.commit(&visitor.arrives(0)).await.unwrap();
+        // The other node's page view of minute 20, up to just before its commit.
+        let mut other = beside(&scratch);
+        other.batch_execute("BEGIN; SELECT FROM visitors FOR NO KEY UPDATE").unwrap();
+        other
+            .batch_execute(
+                "INSERT INTO tracking_events (event_id, pixel_id, partition_at, project_id, visitor_id, session_id,
+                    event_type, occurred_at, received_at, page_url, rules_version)
+                 SELECT gen_random_uuid(), pixel_id, partition_at, project_id, visitor_id, session_id, event_type,
+                    occurred_at + interval '20 minutes', received_at, page_url, rules_version
+                 FROM tracking_events",
+            )
+            .unwrap();
+        let opening = tokio::spawn({
+            let (store, changes) = (store.clone(), visitor.returns(1, 0, 45));
+            async move { store.commit(&changes).await }
+        });
+        until_somebody_waits(&mut beside(&scratch));
+        other.batch_execute("COMMIT").unwrap();
+        let answer = opening.await.unwrap();
+        assert!(matches!(answer, Err(StoreError::Stale)), "{answer:?}");
+        store.commit(&visitor.returns(1, 20, 60)).await.unwrap();
+    });
+}
+
+#[test]
+fn a_page_view_beside_an_uncommitted_new_session_is_stale_once_that_is_there() {
+    run(async {
+        let scratch = Scratch::new().await;
+        let store = scratch.store_with(2, 3).await;
+        let visitor = tenant(1).visitor(1);
+        store.commit(&visitor.arrives(0)).await.unwrap();
+        let mut other = beside(&scratch);
+        other.batch_execute("BEGIN; UPDATE visitors SET version = version + 1").unwrap();
+        let viewing = tokio::spawn({
+            let (store, changes) = (store.clone(), visitor.views(1, 0, 20));
+            async move { store.commit(&changes).await }
+        });
+        until_somebody_waits(&mut beside(&scratch));
+        other.batch_execute("COMMIT").unwrap();
+        let answer = viewing.await.unwrap();
+        assert!(matches!(answer, Err(StoreError::Stale)), "{answer:?}");
+        store.commit(&visitor.views(2, 0, 20)).await.unwrap();
+    });
+}
+
+#[test]
+fn a_lead_that_joins_beside_an_uncommitted_freeze_is_stale_once_that_is_there() {
+    run(async {
+        let scratch = Scratch::new().await;
+        let store = scratch.store_with(2, 3).await;
+        let visitor = tenant(1).visitor(1);
+        store.commit(&visitor.arrives(0)).await.unwrap();
+        store.commit(&visitor.submits(1, 0, 1, "jane@example.com", 1)).await.unwrap();
+        let mut other = beside(&scratch);
+        other.batch_execute("BEGIN; UPDATE sync_jobs SET wanted = '{\"fields\": {}}'").unwrap();
+        let joining = tokio::spawn({
+            let (store, changes) =
+                (store.clone(), visitor.joins(1, 0, 2, "jane@example.com", visitor.job_id(1)));
+            async move { store.commit(&changes).await }
+        });
+        until_somebody_waits(&mut beside(&scratch));
+        other.batch_execute("COMMIT").unwrap();
+        let answer = joining.await.unwrap();
+        assert!(matches!(answer, Err(StoreError::Stale)), "{answer:?}");
+    });
+}
+
+#[test]
+fn claimers_on_two_nodes_never_share_a_job() {
+    run(async {
+        let scratch = Scratch::new().await;
+        let stores = [scratch.store_with(2, 3).await, scratch.store_with(2, 3).await];
+        let visitor = tenant(1).visitor(1);
+        stores[0].commit(&visitor.arrives(0)).await.unwrap();
+        let mut all = Changes { assumed: vec![visitor.assumed(1)], ..Changes::default() };
+        for minute in 1..=60 {
+            let changes = visitor.submits(1, 0, minute, &format!("p{minute}@example.com"), 1);
+            all.events.extend(changes.events);
+            all.leads.extend(changes.leads);
+            all.identities.extend(changes.identities);
+            all.jobs.extend(changes.jobs);
+        }
+        stores[0].commit(&all).await.unwrap();
+        let claimers = stores.map(|store| {
+            tokio::spawn(async move {
+                let mut mine = Vec::new();
+                loop {
+                    let claims = store.claim(at(100), Duration::from_mins(2), 3).await.unwrap();
+                    if claims.is_empty() {
+                        return mine;
+                    }
+                    mine.extend(claims.into_iter().map(|claim| claim.job.id));
+                }
+            })
+        });
+        let mut claimed = Vec::new();
+        for claimer in claimers {
+            claimed.extend(claimer.await.unwrap());
+        }
+        assert_eq!((claimed.len(), claimed.iter().collect::<BTreeSet<_>>().len()), (60, 60));
+    });
+}
