@@ -38,3 +38,8 @@ pub mod time;
 pub mod touch;
 pub mod visit;
 pub mod web_url;
+
+/// The example of the README, compiled and run with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct ReadmeExample;
