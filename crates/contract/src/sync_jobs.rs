@@ -33,6 +33,7 @@ suite!($ sync_jobs_contract, sync_jobs, Stores,
     an_expired_lease_can_be_claimed_and_the_old_one_is_refused_everywhere,
     a_lease_that_ran_out_still_counts_while_nobody_else_claimed,
     a_renewed_lease_is_kept_for_longer,
+    a_lease_ends_when_it_is_given_back,
     a_released_job_is_claimable_at_once_and_untouched,
     releasing_a_lost_lease_changes_nothing,
     an_ended_job_is_refused_and_never_claimed_again,
@@ -329,6 +330,20 @@ async fn a_released_job_is_claimable_at_once_and_untouched(stores: &Stores) {
     assert!(again.lease.number > claimed.lease.number);
     assert_eq!(stores.sync_jobs.attempts(tenant.id(), before.id).await.expect("the store answers"), []);
     assert_refused(stores, &claimed.lease, visitor.lead_id(1)).await;
+}
+
+async fn a_lease_ends_when_it_is_given_back(stores: &Stores) {
+    let (tenant, visitor) = visitor_with_job(stores).await;
+    let released = claim_one(stores, due(1)).await.lease;
+    stores.sync_jobs.release(&released).await.expect("the store answers");
+    assert_refused(stores, &released, visitor.lead_id(1)).await;
+    let settled = claim_one(stores, due(1)).await.lease;
+    settle(stores, &settled, 20, put_off(60, 1)).await;
+    // The answer to a settlement may be lost: made again, it must not count as a second attempt.
+    assert_refused(stores, &settled, visitor.lead_id(1)).await;
+    let attempts = stores.sync_jobs.attempts(tenant.id(), visitor.job_id(1)).await.expect("the store answers");
+    assert_eq!(attempts.len(), 1);
+    assert_eq!(job(stores, tenant.id(), visitor.job_id(1)).await.due_at, at(60));
 }
 
 async fn releasing_a_lost_lease_changes_nothing(stores: &Stores) {

@@ -186,7 +186,8 @@ impl Tables {
         self.jobs
             .get_mut(&lease.job_id)
             .filter(|row| row.job.project_id == lease.project_id)
-            .filter(|row| row.lease_number == lease.number && !row.job.status.is_final())
+            .filter(|row| row.lease_number == lease.number && row.leased_until.is_some())
+            .filter(|row| !row.job.status.is_final())
             .ok_or(StoreError::LeaseLost)
     }
 

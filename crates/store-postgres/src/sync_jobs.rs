@@ -119,6 +119,7 @@ fn held(lease: &Lease) -> _ {
         .filter(sync_jobs::job_id.eq(id))
         .filter(sync_jobs::project_id.eq(project))
         .filter(sync_jobs::lease_number.eq(number))
+        .filter(sync_jobs::lease_until.is_not_null())
         .filter(sync_jobs::ended_at.is_null())
 }
 

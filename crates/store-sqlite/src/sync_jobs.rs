@@ -75,12 +75,13 @@ struct Leased {
     account: String,
 }
 
-/// The job of a lease that still counts: it has neither ended nor been claimed again.
+/// The job of a lease that still counts: it was neither given back nor has the job been claimed again.
 fn leased(connection: &mut SqliteConnection, lease: &Lease) -> Outcome<Leased> {
     let row: Option<(Vec<u8>, i64, String)> = sync_jobs::table
         .find(lease.job_id.0.as_bytes().as_slice())
         .filter(sync_jobs::project_id.eq(lease.project_id.0.as_bytes().as_slice()))
         .filter(sync_jobs::lease_number.eq(lease.number))
+        .filter(sync_jobs::lease_until.is_not_null())
         .filter(sync_jobs::ended_at.is_null())
         .select((sync_jobs::email_hash, sync_jobs::sequence, sync_jobs::account))
         .first(connection)

@@ -12,8 +12,8 @@ use crate::time::Timestamp;
 /// The queue of sync jobs: leases, attempts, and the ledger of what was written.
 ///
 /// `now` is always the store's clock ([`Clock`](super::Clock)). Every call with a [`Lease`] answers `LeaseLost` when
-/// the job has ended or has been claimed again since; a lease that merely ran out still counts while nobody else has
-/// claimed the job.
+/// the lease was given back ([`settle`](Self::settle), [`release`](Self::release)) or the job has been claimed again
+/// since; a lease that merely ran out still counts while nobody else has claimed the job.
 #[async_trait]
 pub trait SyncJobs: Send + Sync {
     /// Claims pending jobs that are due at `now` and not leased beyond it, oldest due first, `limit` at most. Two

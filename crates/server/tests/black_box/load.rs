@@ -1,6 +1,6 @@
 //! Many clients at once, and a ledger of what they were promised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -96,8 +96,10 @@ pub(crate) struct Promises {
     pub(crate) acked: BTreeMap<EventId, Value>,
     /// Answers that said `duplicate`.
     pub(crate) duplicates: usize,
-    /// Sends whose answer never came.
-    pub(crate) unanswered: usize,
+    /// Events that a client hung up on.
+    pub(crate) abandoned: BTreeSet<EventId>,
+    /// Sends whose connection broke before the answer.
+    pub(crate) broken: usize,
     /// What no client should ever see.
     pub(crate) violations: Vec<String>,
 }
@@ -168,7 +170,7 @@ fn deliver(
             continue;
         };
         if std::mem::take(&mut hang_up) && open.send(&event.body).is_ok() {
-            ledger.promises().unanswered += 1;
+            ledger.promises().abandoned.insert(event.id);
             continue;
         }
         match open.track(&event.body) {
@@ -182,7 +184,7 @@ fn deliver(
                 ledger.promises().violations.push(format!("{} was answered {reply:?}", event.id));
                 return;
             }
-            Err(_broken) => ledger.promises().unanswered += 1,
+            Err(_broken) => ledger.promises().broken += 1,
         }
     }
 }

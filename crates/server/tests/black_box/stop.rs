@@ -43,9 +43,12 @@ async fn a_stop_under_load_answers_what_was_taken_and_loses_nothing() -> Result<
     assert!(promises.acked.len() < events.len(), "it was stopped after the load, not under it");
     assert_eq!(promises.violations, Vec::<String>::new());
     let acked: BTreeSet<EventId> = promises.acked.keys().copied().collect();
+    let answered: BTreeSet<EventId> = acked.union(&promises.abandoned).copied().collect();
     drop(promises);
     let kept: BTreeSet<EventId> = stored.events(project).await?.iter().map(|stored| stored.event.id).collect();
     let lost: Vec<&EventId> = acked.difference(&kept).collect();
     assert!(lost.is_empty(), "acknowledged and not stored: {lost:?}");
+    let ignored: Vec<&EventId> = kept.difference(&answered).collect();
+    assert!(ignored.is_empty(), "taken and not answered: {ignored:?}");
     Ok(())
 }

@@ -13,6 +13,7 @@ use leadtrail_store_sqlite::SqliteStore;
 
 const PAGE: u32 = 500;
 
+#[derive(Clone)]
 /// A store beside the service that uses it, or used it.
 pub(crate) struct Stored {
     pub(crate) visits: Arc<dyn Visits>,
