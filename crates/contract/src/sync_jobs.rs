@@ -341,7 +341,8 @@ async fn a_lease_ends_when_it_is_given_back(stores: &Stores) {
     settle(stores, &settled, 20, put_off(60, 1)).await;
     // The answer to a settlement may be lost: made again, it must not count as a second attempt.
     assert_refused(stores, &settled, visitor.lead_id(1)).await;
-    let attempts = stores.sync_jobs.attempts(tenant.id(), visitor.job_id(1)).await.expect("the store answers");
+    let attempts =
+        stores.sync_jobs.attempts(tenant.id(), visitor.job_id(1)).await.expect("the store answers");
     assert_eq!(attempts.len(), 1);
     assert_eq!(job(stores, tenant.id(), visitor.job_id(1)).await.due_at, at(60));
 }

@@ -12,7 +12,7 @@ use leadtrail_domain::web_url::HostPattern;
 
 /// First-party tracking that knows which ad brought the lead, and tells the CRM.
 #[derive(Debug, Parser)]
-#[command(name = "leadtrail", version, about, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "leadtrail", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) common: Common,

@@ -119,6 +119,18 @@ impl SqliteStore {
         Ok(outcome?)
     }
 
+    /// Runs `work` on one state of the file, on the writing connection: what a decision is taken from is read where
+    /// the last one was written, since every commit empties the other connections' caches.
+    pub(crate) async fn read_as_writer<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut SqliteConnection) -> Outcome<T> + Send + 'static,
+    {
+        let outcome =
+            self.writer.run(|connection| connection.transaction(work)).await.map_err(pool_failure)?;
+        Ok(outcome?)
+    }
+
     /// Runs `work` and makes what it did durable, or undoes it.
     pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where

@@ -37,7 +37,7 @@ pub(crate) fn event(
 impl Visits for SqliteStore {
     async fn load(&self, query: &VisitQuery) -> Result<Known, StoreError> {
         let query = query.clone();
-        self.read(move |connection| load::load(connection, &query)).await
+        self.read_as_writer(move |connection| load::load(connection, &query)).await
     }
 
     async fn commit(&self, changes: &Changes) -> Result<(), StoreError> {

@@ -156,8 +156,10 @@ CREATE INDEX tracking_events_pixel ON tracking_events (pixel_id, occurred_at);
 -- With the session, so that a visitor's sessions and their ends are read from the index alone.
 CREATE INDEX tracking_events_visitor ON tracking_events (visitor_id, occurred_at, session_id);
 
--- Few events have a lead: what becomes of it is shown on them.
-CREATE INDEX tracking_events_lead ON tracking_events (lead_id) WHERE lead_id IS NOT NULL;
+-- Few events have a lead: what becomes of it is shown on them. Not `IS NOT NULL`: for each query on this table SQLite
+-- would ask whether one of its parameters proves that, and prepare the statement anew with each value bound (an eighth
+-- of all time under load).
+CREATE INDEX tracking_events_lead ON tracking_events (lead_id) WHERE lead_id > x'';
 
 CREATE TABLE leads (
     lead_id BLOB NOT NULL PRIMARY KEY,

@@ -78,7 +78,8 @@ pub(super) async fn run(
     stop_signal().await?;
     watching.abort();
     service.stop().await?;
-    output::line("stopped; everything the demo kept is removed")?;
+    let kept = if common.store.is_some() { "but for the given store, " } else { "" };
+    output::line(&format!("stopped; {kept}everything the demo kept is removed"))?;
     Ok(ExitCode::SUCCESS)
 }
 

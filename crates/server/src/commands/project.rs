@@ -34,7 +34,10 @@ pub(super) async fn run(settings: &Settings, command: ProjectCommand) -> anyhow:
             if let Some(name) = name {
                 project.name = checked_name(&name)?;
             }
-            project.slug = slug.unwrap_or(project.slug);
+            if let Some(slug) = slug {
+                refuse_reserved(&slug)?;
+                project.slug = slug;
+            }
             project.settings = changed(&project.settings, &settings)?;
             save(&stores, &project).await?;
             print(json, &project, "updated ")?;
@@ -61,9 +64,7 @@ pub(super) async fn create(
         Some(slug) => slug,
         None => slug_of(&name).context("no slug can be made of the name: give one with --slug")?,
     };
-    if slug.as_str() == "pixels" {
-        bail!("the slug `pixels` is reserved");
-    }
+    refuse_reserved(&slug)?;
     let created_at = now(stores);
     let project = Project {
         id: ProjectId::new(created_at, entropy()?),
@@ -104,6 +105,14 @@ async fn list(stores: &Stores, format: Format) -> anyhow::Result<()> {
 
 pub(super) fn checked_name(name: &str) -> anyhow::Result<String> {
     leadtrail_domain::text::clean(name, NAME_CHARS_MAX).context("the name is empty")
+}
+
+/// `/api/projects/pixels` is another route.
+fn refuse_reserved(slug: &Slug) -> anyhow::Result<()> {
+    if slug.as_str() == "pixels" {
+        bail!("the slug `pixels` is reserved");
+    }
+    Ok(())
 }
 
 /// `Acme & Söhne GmbH` as `acme-s-hne-gmbh`.

@@ -127,18 +127,36 @@ impl Layers {
     }
 }
 
-/// A store's address without its password.
+/// A store's address without its password, which may stand before the host or, as libpq takes it, in the query.
 fn masked_url(text: &str) -> String {
-    match text.split_once("://") {
-        Some((scheme, rest)) => match rest.rsplit_once('@') {
-            Some((credentials, host)) => {
-                let user = credentials.split(':').next().unwrap_or_default();
-                format!("{scheme}://{user}:***@{host}")
-            }
-            None => text.to_owned(),
-        },
-        None => text.to_owned(),
+    if text.starts_with("sqlite:") || text.starts_with("memory") {
+        return text.to_owned();
     }
+    // Whatever else it may be: a mistaken `host=… password=…` is no more to be shown than a mistaken URL.
+    let url = text.split_once("://").filter(|(scheme, _)| scheme.bytes().all(|b| b.is_ascii_alphanumeric()));
+    let Some((scheme, rest)) = url else { return "***".to_owned() };
+    let (place, query) = rest.split_once('?').map_or((rest, None), |(place, query)| (place, Some(query)));
+    if query.is_some_and(|query| query.contains('@')) {
+        // The question mark stands in a password that was not encoded.
+        return format!("{scheme}://***");
+    }
+    let place = place.rsplit_once('@').map_or_else(
+        || place.to_owned(),
+        |(credentials, host)| match credentials.split_once(':') {
+            Some((user, _)) => format!("{user}:***@{host}"),
+            None => place.to_owned(),
+        },
+    );
+    let parameters: Vec<String> = query
+        .into_iter()
+        .flat_map(|query| query.split('&'))
+        .map(|parameter| match parameter.split_once('=') {
+            Some((name, _)) if name.to_ascii_lowercase().contains("pass") => format!("{name}=***"),
+            Some(_) | None => parameter.to_owned(),
+        })
+        .collect();
+    let query = if query.is_some() { format!("?{}", parameters.join("&")) } else { String::new() };
+    format!("{scheme}://{place}{query}")
 }
 
 /// The settings that the environment holds, with the variable each comes from: ours, those in files, then the names of
@@ -240,3 +258,29 @@ impl fmt::Display for SettingsErrors {
 }
 
 impl std::error::Error for SettingsErrors {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_way_of_writing_a_password_into_an_address_shows_it() {
+        for (text, shown) in [
+            ("sqlite:/var/lib/leadtrail.db", "sqlite:/var/lib/leadtrail.db"),
+            ("postgres://u@h/d?sslmode=require", "postgres://u@h/d?sslmode=require"),
+            ("postgres://u:canary@h:5432/d", "postgres://u:***@h:5432/d"),
+            ("postgres://u:can@canary@h/d", "postgres://u:***@h/d"),
+            ("postgres://u:x?canary@h/d", "postgres://***"),
+            (
+                "postgres://h/d?user=u&PassWord=canary&sslpassword=canary",
+                "postgres://h/d?user=u&PassWord=***&sslpassword=***",
+            ),
+            ("host=h password=canary", "***"),
+            ("password=canary url=x://h", "***"),
+        ] {
+            let masked = masked_url(text);
+            assert_eq!(masked, shown);
+            assert!(!masked.contains("canary"), "{masked}");
+        }
+    }
+}

@@ -60,7 +60,9 @@ impl Connection {
             let line = self.line()?;
             let Some((name, value)) = line.split_once(':') else { break };
             match name.to_ascii_lowercase().as_str() {
-                "content-length" => length = value.trim().parse().map_err(|_not_a_number| malformed(&line))?,
+                "content-length" => {
+                    length = value.trim().parse().map_err(|_not_a_number| malformed(&line))?;
+                }
                 "connection" => closes = value.trim().eq_ignore_ascii_case("close"),
                 _ => {}
             }

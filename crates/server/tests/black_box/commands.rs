@@ -53,14 +53,18 @@ fn a_pixel_is_created_with_its_snippet_by_id_or_slug_of_its_project() -> Result<
     let store = home.sqlite();
     let project = home.json(&["project", "create", "--name", "Acme", "--store", &store, "--json"])?;
     let create = |project: &str, more: &[&str]| {
-        let all = [&["pixel", "create", "--project", project, "--name", "Site", "--store", &store, "--json"], more];
+        let all =
+            [&["pixel", "create", "--project", project, "--name", "Site", "--store", &store, "--json"], more];
         home.json(&all.concat())
     };
     let given = ["--id", "acme-site", "--origin", "www.acme.example", "--origin", "*.acme.example"];
     let named = create("acme", &given)?;
     assert_eq!(named["id"], "acme-site");
     let snippet = field(&named, "snippet")?;
-    assert!(snippet.contains("data-pixel-id=\"acme-site\"") && snippet.contains("/static/pixel.js"), "{snippet}");
+    assert!(
+        snippet.contains("data-pixel-id=\"acme-site\"") && snippet.contains("/static/pixel.js"),
+        "{snippet}"
+    );
     assert_eq!(create(field(&project, "id")?, &given)?["id"], "acme-site");
     let drawn = create("acme", &[])?;
     assert_ne!(field(&drawn, "id")?, field(&create("acme", &[])?, "id")?);
@@ -136,7 +140,8 @@ fn what_the_command_line_changes_reaches_a_running_service_within_two_seconds() 
     let service = home.start(&["serve", "--bind", ANY_PORT, "--store", &store], &[])?;
     home.json(&["project", "create", "--name", "Acme", "--store", &store, "--json"])?;
     assert_eq!(track(&service, &pageview("acme-site"))?.status, 400, "there is no such pixel yet");
-    let create = ["pixel", "create", "--project", "acme", "--name", "Site", "--id", "acme-site", "--store", &store];
+    let create =
+        ["pixel", "create", "--project", "acme", "--name", "Site", "--id", "acme-site", "--store", &store];
     home.json(&[&create[..], &["--json"]].concat())?;
     reaches(&service, 200)?;
     let archive = ["pixel", "archive", "acme-site", "--store", &store, "--json"];
@@ -167,7 +172,8 @@ fn an_archived_project_collects_no_more() -> Result<()> {
     let store = home.sqlite();
     let service = home.start(&["serve", "--bind", ANY_PORT, "--store", &store], &[])?;
     home.json(&["project", "create", "--name", "Acme", "--store", &store, "--json"])?;
-    let create = ["pixel", "create", "--project", "acme", "--name", "Site", "--id", "acme-site", "--store", &store];
+    let create =
+        ["pixel", "create", "--project", "acme", "--name", "Site", "--id", "acme-site", "--store", &store];
     home.json(&[&create[..], &["--json"]].concat())?;
     reaches(&service, 200)?;
     home.json(&["project", "archive", "acme", "--store", &store, "--json"])?;
@@ -188,7 +194,17 @@ fn a_form_reaches_a_person_who_was_added_beside_the_running_service() -> Result<
     let service = home.start(&["serve", "--bind", ANY_PORT, "--store", &store], &environment)?;
     home.json(&["project", "create", "--name", "Acme", "--store", &store, "--json"])?;
     home.json(&[
-        "pixel", "create", "--project", "acme", "--name", "Site", "--id", "acme-site", "--store", &store, "--json",
+        "pixel",
+        "create",
+        "--project",
+        "acme",
+        "--name",
+        "Site",
+        "--id",
+        "acme-site",
+        "--store",
+        &store,
+        "--json",
     ])?;
     let person = ["--email", "Ada@Example.com", "--first-name", "Ada", "--last-name", "Lovelace"];
     let added =
@@ -240,11 +256,21 @@ fn a_form_reaches_a_person_who_was_added_beside_the_running_service() -> Result<
 fn the_persons_of_the_sandbox_lie_in_the_working_folder_unless_said_otherwise() -> Result<()> {
     let home = Home::new()?;
     let added = home.json(&[
-        "crm", "sandbox-person", "--email", "ada@example.com", "--first-name", "Ada", "--last-name", "Lovelace",
+        "crm",
+        "sandbox-person",
+        "--email",
+        "ada@example.com",
+        "--first-name",
+        "Ada",
+        "--last-name",
+        "Lovelace",
         "--json",
     ])?;
     assert!(home.path("sandbox-crm.json").exists());
-    assert_eq!(home.json(&["crm", "sandbox-show", "--email", "ada@example.com", "--json"])?["id"], added["id"]);
+    assert_eq!(
+        home.json(&["crm", "sandbox-show", "--email", "ada@example.com", "--json"])?["id"],
+        added["id"]
+    );
     Ok(())
 }
 
@@ -286,7 +312,18 @@ fn a_pixel_of_another_project_is_not_taken_over() -> Result<()> {
         home.json(&["project", "create", "--name", name, "--store", &store, "--json"])?;
     }
     let create = |project: &str| {
-        home.run(&["pixel", "create", "--project", project, "--name", "Site", "--id", "site", "--store", &store])
+        home.run(&[
+            "pixel",
+            "create",
+            "--project",
+            project,
+            "--name",
+            "Site",
+            "--id",
+            "site",
+            "--store",
+            &store,
+        ])
     };
     assert_eq!(create("one")?.code, Some(0));
     let refused = create("two")?;
@@ -341,9 +378,11 @@ fn settings_are_shown_with_their_sources_and_without_their_secrets() -> Result<(
     for store in [
         "postgres://user:canary-password@db.example/leadtrail",
         "postgres://user@db.example/leadtrail?sslmode=require&password=canary-password",
+        "postgres://user@db.example/leadtrail?sslpassword=canary-password",
     ] {
         for format in [&[][..], &["--json"]] {
-            let arguments = [&["check-config", "--config", "leadtrail.toml", "--store", store][..], format].concat();
+            let arguments =
+                [&["check-config", "--config", "leadtrail.toml", "--store", store][..], format].concat();
             let ended = home.run_with(&arguments, &environment)?;
             assert_eq!(ended.code, Some(0), "{ended:?}");
             assert!(!format!("{ended:?}").contains("canary"), "{ended:?}");
@@ -384,7 +423,11 @@ fn every_command_has_help_with_an_example() -> Result<()> {
         let arguments: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
         let help = home.run(&arguments)?;
         assert_eq!(help.code, Some(0), "{help:?}");
-        assert!(help.stdout.contains(": leadtrail ") || help.stdout.contains(":     leadtrail "), "{}", help.stdout);
+        assert!(
+            help.stdout.contains(": leadtrail ") || help.stdout.contains(":     leadtrail "),
+            "{}",
+            help.stdout
+        );
         let commands = help.stdout.lines().skip_while(|line| *line != "Commands:").skip(1);
         for line in commands.take_while(|line| !line.is_empty()) {
             // Where a description goes on, the line is indented further.
@@ -395,7 +438,9 @@ fn every_command_has_help_with_an_example() -> Result<()> {
         }
         seen.insert(path.join(" "));
     }
-    for command in ["serve", "demo", "migrate", "project create", "pixel snippet", "key create", "crm sandbox-show"] {
+    for command in
+        ["serve", "demo", "migrate", "project create", "pixel snippet", "key create", "crm sandbox-show"]
+    {
         assert!(seen.contains(command), "{command} in {seen:?}");
     }
     Ok(())

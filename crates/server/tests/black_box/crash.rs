@@ -28,7 +28,8 @@ async fn a_killed_service_on_sqlite_kept_every_promise_and_keeps_the_rest_after_
 
 #[cfg(feature = "live")]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_killed_service_on_postgresql_kept_every_promise_and_keeps_the_rest_after_a_restart() -> Result<()> {
+async fn a_killed_service_on_postgresql_kept_every_promise_and_keeps_the_rest_after_a_restart() -> Result<()>
+{
     let scratch = crate::scratch::Scratch::new()?;
     keeps_every_promise(&Home::new()?, &scratch.url()).await
 }
@@ -40,7 +41,19 @@ async fn keeps_every_promise(home: &Home, url: &str) -> Result<()> {
     let crm = people(&crm_file, &events, &stored)?;
     let created = home.json(&["project", "create", "--name", "Crash", "--store", url, "--json"])?;
     let project: ProjectId = created["id"].as_str().context("no id")?.parse()?;
-    home.json(&["pixel", "create", "--project", "crash", "--name", "Crash", "--id", PIXEL, "--store", url, "--json"])?;
+    home.json(&[
+        "pixel",
+        "create",
+        "--project",
+        "crash",
+        "--name",
+        "Crash",
+        "--id",
+        PIXEL,
+        "--store",
+        url,
+        "--json",
+    ])?;
 
     let mut environment = vec![
         ("LEADTRAIL__CRM__KIND", "sandbox"),
@@ -66,20 +79,21 @@ async fn keeps_every_promise(home: &Home, url: &str) -> Result<()> {
         ensure!(is_mid_load, "{KILLED_AFTER} events were not acknowledged in time");
         killed
     })?;
-    let before = before.promises();
+    let before = before.into_promises();
     assert!(before.acked.len() < EVENTS, "it was killed after the load, not in the middle of it");
     assert!(before.broken > 0, "nobody was waiting for an answer when it was killed");
     assert_eq!(before.violations, Vec::<String>::new());
     check_events(&events, &before.acked, &stored.events(project).await?);
     check_jobs(&stored.events(project).await?, &stored.jobs(project).await?);
-    let survivors: BTreeSet<EventId> = stored.events(project).await?.iter().map(|stored| stored.event.id).collect();
+    let survivors: BTreeSet<EventId> =
+        stored.events(project).await?.iter().map(|stored| stored.event.id).collect();
 
     environment.pop();
     environment.push(("LEADTRAIL__SYNC__POLL", "50ms"));
     let service = home.start(&serve, &environment)?;
     let after = Ledger::default();
     load::send(service.address(), &events, CLIENTS, &after);
-    let after = after.promises();
+    let after = after.into_promises();
     assert_eq!(after.violations, Vec::<String>::new());
     assert_eq!(after.acked.len(), EVENTS);
     assert!(after.duplicates >= survivors.len(), "{} of {}", after.duplicates, survivors.len());
@@ -124,7 +138,8 @@ fn people(file: &Path, events: &[Event], stored: &Stored) -> Result<SandboxCrm> 
 
 /// I1, I2, I3: what was acknowledged is stored, what is stored was sent, each once, with the ids that were answered.
 fn check_events(sent: &[Event], acked: &BTreeMap<EventId, Value>, stored: &[StoredEvent]) {
-    let by_id: BTreeMap<EventId, &StoredEvent> = stored.iter().map(|stored| (stored.event.id, stored)).collect();
+    let by_id: BTreeMap<EventId, &StoredEvent> =
+        stored.iter().map(|stored| (stored.event.id, stored)).collect();
     assert_eq!(by_id.len(), stored.len(), "an event is stored twice");
     let sent: BTreeMap<EventId, &Event> = sent.iter().map(|event| (event.id, event)).collect();
     for (id, answer) in acked {

@@ -44,14 +44,15 @@ impl Event {
         let cookie = format!("visitor-{visitor:04}");
         let campaign = format!("campaign-{visitor}");
         let page_url = format!("https://shop.example/page/{number}?utm_source=ads&utm_campaign={campaign}");
-        let email = (number % FORM_EVERY == 0).then(|| format!("lead-{number}@example.com"));
+        let email = number.is_multiple_of(FORM_EVERY).then(|| format!("lead-{number}@example.com"));
         let mut body = json!({
             "pixel_id": PIXEL, "event_id": id, "visitor_cookie": cookie, "page_url": page_url,
             "page_title": format!("Page {number}"),
         });
         if let Some(email) = &email {
             body["event_type"] = Value::from("form_submit");
-            body["form_data"] = json!({"email": email, "first_name": "Lead", "last_name": format!("No {number}")});
+            body["form_data"] =
+                json!({"email": email, "first_name": "Lead", "last_name": format!("No {number}")});
         }
         Self { id, cookie, page_url, email, campaign, body: body.to_string() }
     }
@@ -105,13 +106,19 @@ pub(crate) struct Promises {
 }
 
 impl Ledger {
-    pub(crate) fn promises(&self) -> MutexGuard<'_, Promises> {
+    /// What every client was promised, once they are done.
+    pub(crate) fn into_promises(self) -> Promises {
+        self.promises.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn promises(&self) -> MutexGuard<'_, Promises> {
         self.promises.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns once so many events are acknowledged; `false` when they are not within `at_most`.
     pub(crate) fn wait_for_acks(&self, count: usize, at_most: Duration) -> bool {
-        let waited = self.grown.wait_timeout_while(self.promises(), at_most, |promises| promises.acked.len() < count);
+        let waited =
+            self.grown.wait_timeout_while(self.promises(), at_most, |promises| promises.acked.len() < count);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 
@@ -135,7 +142,7 @@ pub(crate) fn send(address: SocketAddr, events: &[Event], clients: usize, ledger
     let mut queue: Vec<&Event> = Vec::new();
     for (index, event) in events.iter().enumerate() {
         queue.push(event);
-        if index % COPY_EVERY == 0 {
+        if index.is_multiple_of(COPY_EVERY) {
             queue.push(event);
         }
     }
@@ -145,7 +152,7 @@ pub(crate) fn send(address: SocketAddr, events: &[Event], clients: usize, ledger
             scope.spawn(|| {
                 let mut connection = None;
                 while let Some((turn, event)) = take(&next, &queue) {
-                    deliver(address, &mut connection, event, turn % HANG_UP_EVERY == 0, ledger);
+                    deliver(address, &mut connection, event, turn.is_multiple_of(HANG_UP_EVERY), ledger);
                 }
             });
         }

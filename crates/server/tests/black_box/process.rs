@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Far longer than anything awaited takes, on a machine that does much else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often something is asked for that tells nobody when it changes.
 const POLL_EVERY: Duration = Duration::from_millis(10);
@@ -89,12 +89,14 @@ impl Home {
         let mut command = Command::new(env!("CARGO_BIN_EXE_leadtrail"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         for (name, _value) in std::env::vars_os() {
-            let is_setting = name.to_str().is_some_and(|name| name.starts_with("LEADTRAIL") || ALIASES.contains(&name));
+            let is_setting =
+                name.to_str().is_some_and(|name| name.starts_with("LEADTRAIL") || ALIASES.contains(&name));
             if is_setting {
                 command.env_remove(name);
             }
         }
-        command.envs(environment.iter().copied());
+        // What a killed one leaves behind goes with the folder.
+        command.env("TMPDIR", self.folder.path()).envs(environment.iter().copied());
         command
     }
 }

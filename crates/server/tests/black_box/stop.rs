@@ -20,7 +20,19 @@ async fn a_stop_under_load_answers_what_was_taken_and_loses_nothing() -> Result<
     let url = home.sqlite();
     let created = home.json(&["project", "create", "--name", "Stop", "--store", &url, "--json"])?;
     let project: ProjectId = created["id"].as_str().unwrap_or_default().parse()?;
-    home.json(&["pixel", "create", "--project", "stop", "--name", "Stop", "--id", PIXEL, "--store", &url, "--json"])?;
+    home.json(&[
+        "pixel",
+        "create",
+        "--project",
+        "stop",
+        "--name",
+        "Stop",
+        "--id",
+        PIXEL,
+        "--store",
+        &url,
+        "--json",
+    ])?;
     let mut service = home.start(&["serve", "--bind", "127.0.0.1:0", "--store", &url], &[])?;
     let stored = Stored::open(&url).await?;
     let events = load::events(stored.now(), 20_000);
@@ -39,13 +51,13 @@ async fn a_stop_under_load_answers_what_was_taken_and_loses_nothing() -> Result<
     assert_eq!(status.code(), Some(0), "{}", service.log()?);
     assert!(took < STOP_AT_MOST, "{took:?}");
 
-    let promises = ledger.promises();
+    let promises = ledger.into_promises();
     assert!(promises.acked.len() < events.len(), "it was stopped after the load, not under it");
     assert_eq!(promises.violations, Vec::<String>::new());
     let acked: BTreeSet<EventId> = promises.acked.keys().copied().collect();
     let answered: BTreeSet<EventId> = acked.union(&promises.abandoned).copied().collect();
-    drop(promises);
-    let kept: BTreeSet<EventId> = stored.events(project).await?.iter().map(|stored| stored.event.id).collect();
+    let kept: BTreeSet<EventId> =
+        stored.events(project).await?.iter().map(|stored| stored.event.id).collect();
     let lost: Vec<&EventId> = acked.difference(&kept).collect();
     assert!(lost.is_empty(), "acknowledged and not stored: {lost:?}");
     let ignored: Vec<&EventId> = kept.difference(&answered).collect();

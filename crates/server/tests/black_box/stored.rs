@@ -13,8 +13,8 @@ use leadtrail_store_sqlite::SqliteStore;
 
 const PAGE: u32 = 500;
 
+/// A store beside the service that uses it, or used it. Clones are the same store.
 #[derive(Clone)]
-/// A store beside the service that uses it, or used it.
 pub(crate) struct Stored {
     pub(crate) visits: Arc<dyn Visits>,
     jobs: Arc<dyn SyncJobs>,
@@ -36,7 +36,7 @@ impl Stored {
     }
 
     fn of<S: Visits + SyncJobs + Clock + 'static>(store: Arc<S>) -> Self {
-        Self { visits: Arc::<S>::clone(&store), jobs: Arc::<S>::clone(&store), clock: store }
+        Self { visits: store.clone(), jobs: store.clone(), clock: store }
     }
 
     pub(crate) fn now(&self) -> Timestamp {

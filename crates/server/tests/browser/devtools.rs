@@ -239,6 +239,15 @@ impl Page {
         self.connection.call("Runtime.evaluate", &json!({"expression": "0"})).map(drop)
     }
 
+    /// Makes the page as large as a phone's, in CSS pixels, one device pixel each.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub(crate) fn resize(&mut self, width: u32, height: u32) -> Result<()> {
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": true});
+        self.connection.call("Emulation.setDeviceMetricsOverride", &metrics).map(drop)
+    }
+
     /// Writes what is to be seen to a PNG file.
     ///
     /// # Errors

@@ -1,4 +1,14 @@
 //! What only a real browser can show. Behind the feature `browser`: `cargo xtask test` provides the Chromium.
 
+mod demo;
 mod devtools;
 mod driver;
+#[expect(dead_code, reason = "the demo needs less of it than the black-box tests that it is shared with")]
+#[path = "../black_box/process.rs"]
+mod process;
+#[cfg(feature = "live")]
+#[path = "../black_box/scratch.rs"]
+mod scratch;
+#[expect(dead_code, reason = "as of `process`")]
+#[path = "../black_box/stored.rs"]
+mod stored;

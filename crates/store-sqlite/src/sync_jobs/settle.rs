@@ -1,5 +1,6 @@
-use diesel::dsl::max;
+use diesel::dsl::{max, sql};
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use leadtrail_domain::crm::PersonId;
 use leadtrail_domain::sync::{JobStatus, Lease, NextStep, PlannedWrite, Settlement};
 use leadtrail_domain::time::Timestamp;
@@ -93,7 +94,9 @@ fn show(
     let of_the_job: Vec<Vec<u8>> =
         leads::table.filter(leads::job_id.eq(job)).select(leads::lead_id).load(connection)?;
     for lead in &of_the_job {
-        diesel::update(events::table.filter(events::lead_id.eq(lead)))
+        // The literal is the condition of the index, which SQLite uses for no other spelling of it.
+        let of_the_lead = events::table.filter(events::lead_id.eq(lead)).filter(sql::<Bool>("lead_id > x''"));
+        diesel::update(of_the_lead)
             .set((
                 events::pipedrive_sync_status.eq(Some(status.as_str())),
                 events::pipedrive_sync_at.eq(Some(at.micros())),
