@@ -709,7 +709,7 @@ mod tests {
         assert_eq!((event.signals.click_ids.len(), event.client.ip), (0, None));
         assert_eq!(event.signals.utm.source.as_deref(), Some("x"));
 
-        let mut strict = pixel.clone();
+        let mut strict = pixel;
         strict.project.settings.consent = ConsentMode::Required;
         let asked = |consent: &str| {
             let json =
