@@ -120,7 +120,7 @@ Leadtrail demo: an ad click, a form, and the CRM that learns of it. Nothing leav
      They stand in {}
 
   Come back without the ad ({base}/demo/) and send another form: the first touch stays.
-  Ctrl-C ends the demo and removes what it kept.
+  Ctrl-C ends the demo.
 ",
         folder.join("sandbox-crm.json").display()
     ))?;
