@@ -50,7 +50,10 @@
 
   const store = {
     read: safely((key) => window.localStorage.getItem(key)),
-    write: safely((key, value) => window.localStorage.setItem(key, value)),
+    write: safely((key, value) => {
+      window.localStorage.setItem(key, value);
+      return true;
+    }),
     remove: safely((key) => window.localStorage.removeItem(key)),
   };
 
@@ -124,6 +127,8 @@
     visitor = null;
     writeCookie(COOKIE, '', 0, siteDomain());
     writeCookie(COOKIE, '', 0, null);
+    writeCookie(OLD_COOKIE, '', 0, siteDomain());
+    writeCookie(OLD_COOKIE, '', 0, null);
     store.remove(COOKIE);
     store.remove(QUEUE);
   };
@@ -177,8 +182,9 @@
   };
 
   let memoryQueue = [];
+  let isStored = true; // false: the browser refused to store the queue, which then lives as long as the page
   const readQueue = () => {
-    const text = mayKeep() ? store.read(QUEUE) : undefined;
+    const text = mayKeep() && isStored ? store.read(QUEUE) : undefined;
     if (text === undefined) return memoryQueue; // may not be kept, or the browser refuses to
     try {
       const kept = JSON.parse(text || '[]');
@@ -191,8 +197,8 @@
   const writeQueue = (items) => {
     memoryQueue = items.slice(-QUEUE_MAX);
     if (!mayKeep()) return;
-    if (memoryQueue.length) store.write(QUEUE, JSON.stringify(memoryQueue));
-    else store.remove(QUEUE);
+    isStored = memoryQueue.length === 0 || store.write(QUEUE, JSON.stringify(memoryQueue)) === true;
+    if (!isStored || memoryQueue.length === 0) store.remove(QUEUE);
   };
   const enqueue = (event) => {
     const others = readQueue().filter((item) => item.event.event_id !== event.event_id);
@@ -339,6 +345,9 @@
     return sum % 10 === 0;
   };
 
+  /* What looks like a payment card or a US social security number never leaves the browser. */
+  const isSensitive = (value) => isCardNumber(value) || /^\d{3}-\d{2}-\d{4}$/.test(value);
+
   const fieldKind = (field) => {
     const given = plainName(field.getAttribute('data-px-field'));
     const autocomplete = (field.getAttribute('autocomplete') || '').toLowerCase().split(/\s+/).pop();
@@ -359,7 +368,7 @@
       if (!READ_TYPES.test(field.type) || (/checkbox|radio/.test(field.type) && !field.checked)) return;
       const kind = fieldKind(field);
       const value = String(field.value || '').trim();
-      if (!kind || !value || isCardNumber(value) || (kind === 'email' && value.indexOf('@') < 1)) return;
+      if (!kind || !value || isSensitive(value) || (kind === 'email' && value.indexOf('@') < 1)) return;
       if (read[kind] === undefined) read[kind] = value.slice(0, 500);
     });
     if (read.name) {
@@ -395,8 +404,13 @@
       send(newEvent(String(name), { props: props, value: value }));
     },
     identify: (who) => {
-      const form = typeof who === 'string' ? { email: who } : who;
-      if (form && form.email) send(newEvent('identify', { form_data: form }));
+      const given = typeof who === 'string' ? { email: who } : who || {};
+      const form = {};
+      ['email', 'first_name', 'last_name'].concat(extraFields).forEach((name) => {
+        const value = typeof given[name] === 'string' ? given[name].trim() : '';
+        if (value && !isSensitive(value)) form[name] = value.slice(0, 500);
+      });
+      if (form.email) send(newEvent('identify', { form_data: form }));
     },
     consent: (said) => {
       if (said !== 'granted' && said !== 'denied') return;

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::cause::cause;
 
-/// How often a group is decided anew because its state has changed, before its senders are asked to try again.
+/// How often a group is decided anew because its state has changed, before its members are tried one by one.
 const STALE_RETRIES_MAX: u32 = 10;
 /// How many groups a slow watcher may fall behind before it misses some.
 const WATCH_GROUPS_MAX: usize = 256;
@@ -218,17 +218,25 @@ impl Shard {
             }
             match self.decide_and_commit(std::slice::from_ref(&event)).await {
                 Ok(answers) => answer_all(vec![sender], answers),
-                Err(error) if is_outage(&error) => {
-                    sender.refuse(IngestError::Unavailable { retry_after: UNAVAILABLE_RETRY_AFTER });
-                    outcome = Outcome::StoreDown;
-                }
                 Err(error) => {
                     tracing::error!(
                         event.id = %event.0.event.id,
                         error = cause(&error),
-                        "the store rejects an event"
+                        "the store did not take an event"
                     );
-                    sender.refuse(IngestError::Rejected);
+                    if is_outage(&error) {
+                        outcome = Outcome::StoreDown;
+                    }
+                    // Only an event that is itself at fault is refused for good: whoever sent it would drop it.
+                    sender.refuse(match error {
+                        StoreError::Rejected(_) | StoreError::Taken(_) => IngestError::Rejected,
+                        StoreError::Transient(_)
+                        | StoreError::Stale
+                        | StoreError::Corrupt { .. }
+                        | StoreError::LeaseLost => {
+                            IngestError::Unavailable { retry_after: UNAVAILABLE_RETRY_AFTER }
+                        }
+                    });
                 }
             }
         }
@@ -303,11 +311,13 @@ fn answer_all(senders: Vec<Sender>, answers: Vec<Answer>) {
     }
 }
 
-/// Whether the same call may succeed later. A state that keeps changing is one: its senders try again.
+/// Whether the store is out of reach, for whatever it is asked. A state that changes again and again is none: another
+/// visitor's may stand still.
 fn is_outage(error: &StoreError) -> bool {
     match error {
-        StoreError::Transient(_) | StoreError::Stale => true,
-        StoreError::Rejected(_)
+        StoreError::Transient(_) => true,
+        StoreError::Stale
+        | StoreError::Rejected(_)
         | StoreError::Taken(_)
         | StoreError::Corrupt { .. }
         | StoreError::LeaseLost => false,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use leadtrail_domain::crm::{FieldKey, Patch, PersonId, PersonQuery};
+use leadtrail_domain::crm::{FieldKey, PersonId, PersonQuery};
 use leadtrail_domain::id::Slug;
 use leadtrail_domain::lead::Lead;
 use leadtrail_domain::ports::{Clock, Crm, CrmError, Planned, Projects, StoreError, SyncJobs};
@@ -171,6 +171,10 @@ impl SyncLoop {
         let work = tokio::time::timeout(self.settings.job_time_max, self.work(&claim.job, &lease));
         let (next, note) = match work.await {
             Ok(Ok(result)) => result,
+            // Nobody but a human can mend the row: the job must not come back for ever.
+            Ok(Err(Halt::Store(error @ StoreError::Corrupt { .. }))) => {
+                (end(JobStatus::Error, Vec::new(), Vec::new()), error.to_string())
+            }
             Ok(Err(Halt::Store(error))) => return Err(error),
             Ok(Err(Halt::Crm(error))) => self.after_failure(&claim.job, &error),
             Err(_elapsed) => {
@@ -214,15 +218,19 @@ impl SyncLoop {
             return Ok((next, format!("no CRM connection named {} is set up", job.account)));
         };
         let (wanted, lead) = self.wanted(job, lease, &project).await?;
-        let mut written = Vec::new();
+        let mut written: Vec<Sent> = Vec::new();
         if let Some(planned) = &job.planned {
-            // The outcome of this write is unknown: the same again has no further effect.
-            written.push(self.send(crm.as_ref(), planned).await?);
+            // The outcome of this write is unknown: the same again has no further effect, unless a newer job has
+            // written since.
+            match self.jobs.plan(lease, planned).await? {
+                Planned::Go => written.push(self.send(crm.as_ref(), planned).await?),
+                Planned::Superseded => return Ok(superseded(Vec::new())),
+            }
         }
         let persons = match self.look_up(crm.as_ref(), job, &lead, &project).await? {
             Match::Persons(persons) => persons,
             Match::Nobody | Match::Ambiguous(_) if !written.is_empty() => {
-                let persons = written.iter().map(|write| write.person.clone()).collect();
+                let persons = written.iter().map(|sent: &Sent| sent.taken.person.clone()).collect();
                 return Ok(synced(persons, written, &Resolved::default()));
             }
             Match::Nobody => return Ok(self.after_nobody(job)),
@@ -236,10 +244,7 @@ impl SyncLoop {
             let Some(write) = self.write_for(crm.as_ref(), job, person, &resolved).await? else { continue };
             match self.jobs.plan(lease, &write).await? {
                 Planned::Go => written.push(self.send(crm.as_ref(), &write).await?),
-                Planned::Superseded => {
-                    let note = "a newer submission of the same person was written already".to_owned();
-                    return Ok((end(JobStatus::Superseded, Vec::new(), written), note));
-                }
+                Planned::Superseded => return Ok(superseded(written)),
             }
         }
         Ok(synced(persons, written, &resolved))
@@ -285,7 +290,10 @@ impl SyncLoop {
             // A first or last name alone is no name to write by.
             (Some(first), Some(last)) if found == Match::Nobody && by_name => {
                 let by_name = PersonQuery::Name(format!("{first} {last}"));
-                Ok(judge(&by_name, &crm.find(&by_name).await?, settings.on_many))
+                let found = judge(&by_name, &crm.find(&by_name).await?, settings.on_many);
+                let is_last_look = schedule::is_last_look(job.looks, &self.settings.not_found_retries);
+                // Namesakes decide nothing while the person may still be typed in with the e-mail.
+                Ok(if matches!(found, Match::Ambiguous(_)) && !is_last_look { Match::Nobody } else { found })
             }
             _ => Ok(found),
         }
@@ -319,44 +327,55 @@ impl SyncLoop {
         Ok((!patch.is_empty()).then(|| PlannedWrite { person: person.clone(), patch, before }))
     }
 
-    /// Sends a recorded write; what of it the CRM took.
-    async fn send(&self, crm: &dyn Crm, write: &PlannedWrite) -> Result<PlannedWrite, CrmError> {
+    /// Sends a recorded write; what of it the CRM took, and why not the rest.
+    async fn send(&self, crm: &dyn Crm, write: &PlannedWrite) -> Result<Sent, CrmError> {
         let receipt = crm.update(&write.person, &write.patch).await?;
-        let taken = |key: &FieldKey| receipt.applied.contains(key);
-        let patch: Patch = write
-            .patch
-            .iter()
-            .filter(|(key, _)| taken(key))
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect();
-        Ok(PlannedWrite { patch, ..write.clone() })
+        let mut taken = write.clone();
+        taken.patch.retain(|key, _| receipt.applied.contains(key));
+        Ok(Sent { taken, dropped: receipt.dropped })
     }
 }
 
-fn end(status: JobStatus, persons: Vec<PersonId>, written: Vec<PlannedWrite>) -> NextStep {
+/// A write that was sent.
+struct Sent {
+    /// What of it the CRM took.
+    taken: PlannedWrite,
+    /// What it did not take, and why.
+    dropped: BTreeMap<FieldKey, String>,
+}
+
+fn end(status: JobStatus, persons: Vec<PersonId>, sent: Vec<Sent>) -> NextStep {
+    let written = sent.into_iter().map(|sent| sent.taken).filter(|write| !write.patch.is_empty()).collect();
     NextStep::End { status, persons, written }
 }
 
-fn synced(persons: Vec<PersonId>, written: Vec<PlannedWrite>, resolved: &Resolved) -> (NextStep, String) {
-    let names = |write: &PlannedWrite| -> Vec<String> {
-        let name =
-            |key: &FieldKey| resolved.values.get(key).map_or_else(|| key.0.clone(), |t| t.name.to_string());
-        write.patch.keys().map(name).collect()
-    };
-    let mut note = match written.as_slice() {
-        [] => "the person has everything already".to_owned(),
-        writes => {
-            let parts: Vec<String> = writes
-                .iter()
-                .map(|w| format!("wrote to person {}: {}", w.person, names(w).join(", ")))
-                .collect();
-            parts.join("; ")
+fn superseded(sent: Vec<Sent>) -> (NextStep, String) {
+    let note = "a newer submission of the same person was written already".to_owned();
+    (end(JobStatus::Superseded, Vec::new(), sent), note)
+}
+
+fn synced(persons: Vec<PersonId>, sent: Vec<Sent>, resolved: &Resolved) -> (NextStep, String) {
+    let name =
+        |key: &FieldKey| resolved.values.get(key).map_or_else(|| key.0.clone(), |t| t.name.to_string());
+    let mut parts: Vec<String> = Vec::new();
+    let mut left_out: Vec<String> =
+        resolved.left_out.iter().map(|(name, reason)| format!("{name} ({reason})")).collect();
+    for Sent { taken, dropped } in &sent {
+        if !taken.patch.is_empty() {
+            let names: Vec<String> = taken.patch.keys().map(name).collect();
+            parts.push(format!("wrote to person {}: {}", taken.person, names.join(", ")));
         }
-    };
-    if !resolved.left_out.is_empty() {
-        let parts: Vec<String> =
-            resolved.left_out.iter().map(|(name, reason)| format!("{name} ({reason})")).collect();
-        note = format!("{note}; left out: {}", parts.join(", "));
+        left_out.extend(dropped.iter().map(|(key, reason)| format!("{} ({reason})", name(key))));
     }
-    (end(JobStatus::Synced, persons, written), note)
+    let all_refused = parts.is_empty() && !sent.is_empty();
+    if parts.is_empty() {
+        parts.push(
+            if all_refused { "the CRM took nothing" } else { "the person has everything already" }.to_owned(),
+        );
+    }
+    if !left_out.is_empty() {
+        parts.push(format!("left out: {}", left_out.join(", ")));
+    }
+    let status = if all_refused { JobStatus::Error } else { JobStatus::Synced };
+    (end(status, persons, sent), parts.join("; "))
 }

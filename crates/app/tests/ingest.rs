@@ -21,7 +21,7 @@ use serde_json::json;
 use site::Site;
 use tokio::sync::Semaphore;
 
-/// A store that commits only when it is let, and refuses events whose title is `poison`.
+/// A store that commits only when it is let, and does not take events with certain titles.
 struct Gate {
     store: Arc<MemoryStore>,
     permits: Semaphore,
@@ -51,8 +51,16 @@ impl Visits for Gate {
     async fn commit(&self, changes: &Changes) -> Result<(), StoreError> {
         self.permits.acquire().await.expect("the gate is not closed").forget();
         self.commits.fetch_add(1, Ordering::SeqCst);
-        if changes.events.iter().any(|stored| stored.event.page_title.as_deref() == Some("poison")) {
+        let has =
+            |title| changes.events.iter().any(|stored| stored.event.page_title.as_deref() == Some(title));
+        if has("poison") {
             return Err(StoreError::rejected("poison"));
+        }
+        if has("restless") {
+            return Err(StoreError::Stale);
+        }
+        if has("unreadable") {
+            return Err(StoreError::Corrupt { table: "visitors", column: "cookie", id: "1".to_owned() });
         }
         self.store.commit(changes).await
     }
@@ -128,16 +136,18 @@ async fn what_is_queued_during_a_commit_is_one_group() {
 }
 
 #[tokio::test]
-async fn one_event_that_the_store_rejects_does_not_fail_its_neighbours() {
-    let site = Site::new();
-    let ingest = start(&Gate::open(&site.store), &IngestSettings::default());
-    let poison =
-        site.collected(0, &json!({ "page_url": "https://www.acme.example/", "page_title": "poison" }));
-    let events = [view(&site, "e1", "cookie-a"), poison, view(&site, "e2", "cookie-a")];
-    let answers = join_all(events.map(|event| ingest.collect(event, site.policy.clone()))).await;
-    assert!(matches!(answers[1], Err(IngestError::Rejected)));
-    assert!(answers[0].is_ok() && answers[2].is_ok());
-    assert_eq!(site.events().len(), 2);
+async fn one_event_that_the_store_does_not_take_does_not_fail_its_neighbours() {
+    for (title, is_its_own_fault) in [("poison", true), ("restless", false), ("unreadable", false)] {
+        let site = Site::new();
+        let ingest = start(&Gate::open(&site.store), &IngestSettings::default());
+        let bad = site.collected(0, &json!({ "page_url": "https://www.acme.example/", "page_title": title }));
+        let events = [view(&site, "e1", "cookie-a"), bad, view(&site, "e2", "cookie-a")];
+        let answers = join_all(events.map(|event| ingest.collect(event, site.policy.clone()))).await;
+        assert_eq!(matches!(answers[1], Err(IngestError::Rejected)), is_its_own_fault, "{title}");
+        assert_eq!(matches!(answers[1], Err(IngestError::Unavailable { .. })), !is_its_own_fault, "{title}");
+        assert!(answers[0].is_ok() && answers[2].is_ok(), "{title}");
+        assert_eq!(site.events().len(), 2);
+    }
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use leadtrail_crm_sandbox::{Call, NewPerson, SandboxCrm};
 use leadtrail_domain::crm::{
     Candidate, Capabilities, CrmField, FieldKey, FieldValue, Patch, PersonId, PersonQuery, Receipt,
 };
-use leadtrail_domain::ports::{Crm, CrmError, Projects as _, RateScope, SyncJobs as _};
+use leadtrail_domain::ports::{Crm, CrmError, Projects as _, RateScope};
 use leadtrail_domain::project::default_account;
 use leadtrail_domain::sync::{JobStatus, SyncJob};
 use leadtrail_store_memory::ManualClock;
@@ -25,7 +25,6 @@ use site::{DELAY, Site, minute};
 use tokio::sync::Notify;
 
 const JANE: &str = "jane@x.example";
-const MINUTE: Duration = Duration::from_mins(1);
 
 /// A site, its CRM, and a loop between them.
 struct World {
@@ -226,7 +225,12 @@ async fn a_namesake_is_written_only_where_exactly_one_bears_the_whole_name() {
     two.person("Jane", "Doe", "old@x.example");
     two.person("Jane", "Doe", "other@x.example");
     form(&two, "Jane", "Doe");
+    // While the person may still be typed in with the e-mail, namesakes decide nothing.
     two.pass_at(8).await;
+    assert_eq!((two.job().status, two.updates().len()), (JobStatus::Pending, 0));
+    for hours in [1, 2, 9, 33] {
+        two.pass_at(hours * 60).await;
+    }
     assert_eq!((two.job().status, two.updates().len()), (JobStatus::Ambiguous, 0));
 
     let only_first = World::new();
@@ -255,29 +259,39 @@ async fn a_second_lead_does_not_overwrite_the_first_touch_nor_what_a_human_clear
 }
 
 #[tokio::test]
-async fn an_older_job_that_failed_never_overwrites_a_newer_one() {
+async fn an_older_job_that_was_put_off_never_overwrites_a_newer_one() {
+    let world = World::new();
+    let jane = world.person("Jane", "Doe", JANE);
+    world.lead();
+    world
+        .sandbox
+        .fail(CrmError::RateLimited { retry_after: Duration::from_hours(1), scope: RateScope::Daily });
+    world.pass_at(8).await;
+    world.sandbox.mend();
+    world.site.visit(9, "cookie-b", "/?utm_source=meta", "");
+    world.site.one(10, &site::form("cookie-b", JANE, "J."));
+    world.pass_at(20).await;
+    world.pass_at(100).await;
+    let statuses: BTreeMap<i64, JobStatus> =
+        world.site.jobs().into_iter().map(|job| (job.sequence, job.status)).collect();
+    assert_eq!(statuses, BTreeMap::from([(1, JobStatus::Superseded), (2, JobStatus::Synced)]));
+    assert_eq!(world.field(&jane, "last_utm_source").as_deref(), Some("meta"));
+    assert_eq!(world.updates().len(), 1);
+}
+
+#[tokio::test]
+async fn two_jobs_of_one_person_are_told_one_after_the_other() {
     let world = World::new();
     let jane = world.person("Jane", "Doe", JANE);
     world.lead();
     world.sandbox.fail(CrmError::Transient("down".into()));
     world.pass_at(8).await;
-    world.sandbox.mend();
     world.site.visit(9, "cookie-b", "/?utm_source=meta", "");
     world.site.one(10, &site::form("cookie-b", JANE, "J."));
-    // The newer job is worked on first: the older one is put off.
-    world.clock.set(minute(60));
-    let newest = world.site.jobs().into_iter().max_by_key(|job| job.sequence).unwrap();
-    let claims = world.site.store.claim(minute(60), MINUTE, 10).await.unwrap();
-    for claim in claims {
-        if claim.job.id == newest.id {
-            world.site.store.release(&claim.lease).await.unwrap();
-        }
-    }
-    world.pass_at(60).await;
-    world.pass_at(70).await;
-    let statuses: BTreeMap<i64, JobStatus> =
-        world.site.jobs().into_iter().map(|job| (job.sequence, job.status)).collect();
-    assert_eq!(statuses, BTreeMap::from([(1, JobStatus::Superseded), (2, JobStatus::Synced)]));
+    world.sandbox.mend();
+    assert_eq!(world.pass_at(200).await, 1);
+    world.pass_at(200).await;
+    assert!(world.site.jobs().iter().all(|job| job.status.is_final()));
     assert_eq!(world.field(&jane, "last_utm_source").as_deref(), Some("meta"));
 }
 
@@ -319,6 +333,49 @@ async fn two_loops_at_once_tell_each_lead_once() {
     assert_eq!(first.unwrap() + second.unwrap(), 40);
     let told: BTreeSet<PersonId> = world.updates().into_iter().map(|(person, _)| person).collect();
     assert_eq!((told.len(), world.updates().len()), (40, 40));
+}
+
+#[tokio::test]
+async fn a_write_of_which_the_crm_takes_nothing_is_an_error_and_says_why() {
+    let world = World::new();
+    world.person("Jane", "Doe", JANE);
+    world.lead();
+    let world = World { crm: Arc::new(Refuses(world.sandbox.clone())), ..world };
+    world.pass_at(8).await;
+    let job = world.job();
+    assert_eq!(job.status, JobStatus::Error);
+    assert!(job.last_error.unwrap().contains("utm_source (read-only)"));
+}
+
+/// A CRM that takes no field of any update.
+struct Refuses(SandboxCrm);
+
+#[async_trait]
+impl Crm for Refuses {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    async fn list_fields(&self) -> Result<Vec<CrmField>, CrmError> {
+        self.0.list_fields().await
+    }
+
+    async fn find(&self, by: &PersonQuery) -> Result<Vec<Candidate>, CrmError> {
+        self.0.find(by).await
+    }
+
+    async fn read(
+        &self,
+        person: &PersonId,
+        fields: &BTreeSet<FieldKey>,
+    ) -> Result<BTreeMap<FieldKey, FieldValue>, CrmError> {
+        self.0.read(person, fields).await
+    }
+
+    async fn update(&self, _: &PersonId, patch: &Patch) -> Result<Receipt, CrmError> {
+        let dropped = patch.keys().map(|key| (key.clone(), "read-only".to_owned())).collect();
+        Ok(Receipt { dropped, ..Receipt::default() })
+    }
 }
 
 /// Where the process dies: at this call of the CRM, before or after it took effect.

@@ -173,7 +173,7 @@ impl<'a> Change<'a> {
 
 /// Keeps, in their order, those that [`KnownVisitor::touches`] promises.
 fn bound_touches(touches: &mut Vec<Arc<Touch>>) {
-    touches.sort_by_key(|touch| touch.order());
+    touches.sort_by(|one, other| one.key().cmp(&other.key()));
     let latest_from = touches.len().saturating_sub(TOUCHES_KNOWN_MAX);
     let first_non_direct = touches.iter().position(|touch| !touch.is_direct());
     let mut place = 0;

@@ -155,6 +155,16 @@ impl Tenant {
         tenant
     }
 
+    /// A second pixel of the project, stored.
+    ///
+    /// # Panics
+    /// When the store does not take it.
+    pub async fn second_pixel(&self, stores: &Stores) -> Pixel {
+        let second = pixel(self.project.id, &format!("{}-second", self.pixel.id));
+        stores.projects.create_pixel(&second).await.expect("the pixel is created");
+        second
+    }
+
     /// The project's id.
     pub fn id(&self) -> ProjectId {
         self.project.id
@@ -195,6 +205,12 @@ impl Visitor {
         (self.project_id, self.cookie.clone())
     }
 
+    /// The same visitor on another pixel: its events have the ids and times of those here.
+    #[must_use]
+    pub fn on(&self, pixel: &Pixel) -> Self {
+        Self { pixel_id: pixel.id.clone(), ..self.clone() }
+    }
+
     /// A query for this visitor alone.
     pub fn query(&self, freshness: Freshness) -> VisitQuery {
         VisitQuery { visitors: BTreeMap::from([(self.key(), freshness)]), ..VisitQuery::default() }
@@ -212,7 +228,7 @@ impl Visitor {
 
     /// The session it opened in a minute.
     pub fn session_id(&self, opened: u32) -> SessionId {
-        SessionId::derive(at(opened), self.id, self.event_id(opened))
+        SessionId::derive(at(opened), self.id, &self.pixel_id, self.event_id(opened))
     }
 
     /// A page view with nothing but what every event has.
@@ -329,6 +345,7 @@ impl Visitor {
     pub fn touch(&self, opened: u32, minute: u32, source: Option<&str>) -> Arc<Touch> {
         Arc::new(Touch {
             event_id: self.event_id(minute),
+            pixel_id: self.pixel_id.clone(),
             session_id: self.session_id(opened),
             at: at(minute),
             kind: if source.is_some() { TouchKind::Utm } else { TouchKind::Direct },

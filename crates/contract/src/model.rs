@@ -20,7 +20,7 @@ use leadtrail_domain::crm::PersonId;
 use leadtrail_domain::event::{Arrival, Collected, EventKind, VisitorName};
 use leadtrail_domain::ingest::{CrmRoute, IngestPolicy, Policies, ingest, query_for};
 use leadtrail_domain::ports::{JobFilter, StoreError};
-use leadtrail_domain::project::default_account;
+use leadtrail_domain::project::{Pixel, default_account};
 use leadtrail_domain::sync::{JobStatus, Lease, NextStep, Settlement};
 use leadtrail_domain::touch::TouchKind;
 use leadtrail_domain::visit::{Freshness, Known, VisitQuery};
@@ -68,6 +68,8 @@ enum Step {
 #[derive(Clone, Debug)]
 struct Visit {
     tenant: u32,
+    /// Which of the project's two pixels it is sent to.
+    pixel: u32,
     /// `None`: somebody who is not recognised.
     cookie: Option<u32>,
     /// How long after the step before it arrives.
@@ -104,19 +106,22 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn visit() -> impl Strategy<Value = Visit> {
-    let who = (0..TENANTS, option::weighted(0.85, 0..COOKIES));
-    let when = (0_u32..50, prop_oneof![4 => Just(0_u32), 1 => 0_u32..200]);
+    let who =
+        (0..TENANTS, prop_oneof![2 => Just(0_u32), 1 => Just(1_u32)], option::weighted(0.85, 0..COOKIES));
+    let when =
+        (prop_oneof![1 => Just(0_u32), 4 => 0_u32..50], prop_oneof![4 => Just(0_u32), 1 => 0_u32..200]);
     let what = (option::weighted(0.3, 0_u32..3), option::weighted(0.4, 0..EMAILS.len()));
     let twists = (any::<bool>(), prop::bool::weighted(0.15), prop::bool::weighted(0.1));
     (who, when, what, twists).prop_map(
         |(
-            (tenant, cookie),
+            (tenant, pixel, cookie),
             (gap_minutes, late_minutes),
             (source, form),
             (same_text, from_old_state, repeats_id),
         )| {
             Visit {
                 tenant,
+                pixel,
                 cookie,
                 gap_minutes,
                 late_minutes,
@@ -147,7 +152,7 @@ fn work() -> impl Strategy<Value = Work> {
 struct Walk {
     subject: Stores,
     reference: Stores,
-    tenants: Vec<Tenant>,
+    tenants: Vec<(Tenant, Pixel)>,
     policies: Policies,
     /// Later than every arrival so far.
     minute: u32,
@@ -161,15 +166,18 @@ impl Walk {
     async fn begin(subject: Stores, reference: Stores) -> Self {
         let mut tenants = Vec::new();
         for n in 1..=TENANTS {
-            tenants.push(Tenant::create(&subject, n).await);
-            Tenant::create(&reference, n).await;
+            let tenant = Tenant::create(&subject, n).await;
+            let second = tenant.second_pixel(&subject).await;
+            Tenant::create(&reference, n).await.second_pixel(&reference).await;
+            tenants.push((tenant, second));
         }
         let delay = Duration::from_mins(u64::from(SYNC_DELAY_MINUTES));
         let policy = |split| IngestPolicy {
             crm: Some(CrmRoute { account: default_account(), delay }),
             split_sessions_on_campaign: split,
         };
-        let policies = tenants.iter().map(Tenant::id).zip([policy(false), policy(true)]).collect();
+        let policies =
+            tenants.iter().map(|(tenant, _second)| tenant.id()).zip([policy(false), policy(true)]).collect();
         Self {
             subject,
             reference,
@@ -205,8 +213,11 @@ impl Walk {
         if !visit.repeats_id {
             self.last_event += 1;
         }
-        let tenant = &self.tenants[usize::try_from(visit.tenant).unwrap_or(0)];
-        let visitor = tenant.visitor(visit.cookie.unwrap_or(0));
+        let (tenant, second) = &self.tenants[usize::try_from(visit.tenant).unwrap_or(0)];
+        let mut visitor = tenant.visitor(visit.cookie.unwrap_or(0));
+        if visit.pixel == 1 {
+            visitor = visitor.on(second);
+        }
         let mut event = match visit.form {
             Some(form) => visitor.form(0, EMAILS[form]),
             None => visitor.pageview(0),
@@ -321,7 +332,7 @@ impl Walk {
         agreed("load", subject.visits.load(&self.asked).await, reference.visits.load(&self.asked).await);
         let now = at(self.minute);
         agreed("counts", subject.sync_jobs.counts(now).await, reference.sync_jobs.counts(now).await);
-        for project in self.tenants.iter().map(Tenant::id) {
+        for project in self.tenants.iter().map(|(tenant, _second)| tenant.id()) {
             agreed(
                 "events",
                 subject.visits.events(project, None, 1_000).await,

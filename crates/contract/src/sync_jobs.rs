@@ -30,6 +30,10 @@ suite!($ sync_jobs_contract, sync_jobs, Stores,
     no_more_jobs_are_claimed_than_asked_for,
     a_leased_job_is_not_claimed_again,
     a_hundred_jobs_are_never_shared_by_concurrent_claimers,
+    one_job_of_a_person_is_claimed_at_a_time,
+    a_persons_next_job_waits_until_the_lease_ends,
+    of_a_persons_jobs_the_one_due_first_is_claimed,
+    concurrent_claimers_never_split_a_persons_jobs,
     an_expired_lease_can_be_claimed_and_the_old_one_is_refused_everywhere,
     a_lease_that_ran_out_still_counts_while_nobody_else_claimed,
     a_renewed_lease_is_kept_for_longer,
@@ -42,7 +46,6 @@ suite!($ sync_jobs_contract, sync_jobs, Stores,
     a_dossier_has_each_visited_page_once_newest_first,
     a_dossier_has_a_thousand_visited_pages_at_most,
     a_dossier_counts_the_persons_leads_in_its_project,
-    a_dossier_knows_no_touch_of_a_session_without_one,
     a_persons_first_visit_counts_whichever_browser_it_was,
     a_dossier_of_somebody_not_recognised_tells_of_that_visit,
     what_is_wanted_is_frozen,
@@ -65,7 +68,9 @@ suite!($ sync_jobs_contract, sync_jobs, Stores,
     what_was_written_is_remembered_by_person,
     writing_supersedes_the_persons_older_jobs,
     an_older_job_that_ended_keeps_its_end,
+    a_superseded_job_plans_nothing_any_more,
     writing_nothing_supersedes_nothing,
+    an_empty_write_is_no_write,
     attempts_are_listed_in_their_order,
     jobs_are_listed_newest_first,
     jobs_are_listed_by_status,
@@ -283,6 +288,99 @@ async fn a_hundred_jobs_are_never_shared_by_concurrent_claimers(stores: &Stores)
     assert_eq!(claimed.iter().collect::<BTreeSet<_>>().len(), 100);
 }
 
+/// A visitor with jobs of Jane made in the given minutes, in their sequence.
+async fn jobs_of_jane(stores: &Stores, minutes: &[u32]) -> Visitor {
+    let visitor = Tenant::create(stores, 1).await.visitor(1);
+    commit(stores, &visitor.arrives(0)).await;
+    for (minute, sequence) in minutes.iter().zip(1..) {
+        commit(stores, &visitor.submits(1, 0, *minute, JANE, sequence)).await;
+    }
+    visitor
+}
+
+async fn one_job_of_a_person_is_claimed_at_a_time(stores: &Stores) {
+    let visitor = jobs_of_jane(stores, &[1, 2]).await;
+    let other = Tenant::create(stores, 2).await.visitor(1);
+    commit(stores, &other.arrives(0)).await;
+    commit(stores, &other.submits(1, 0, 1, JANE, 1)).await;
+    commit(stores, &visitor.submits(1, 0, 3, "joan@example.com", 1)).await;
+    // The address in another project is another person.
+    let mut claimed = claim_ids(stores, due(3), 10).await;
+    claimed.sort();
+    let mut expected = [visitor.job_id(1), other.job_id(1), visitor.job_id(3)];
+    expected.sort();
+    assert_eq!(claimed, expected);
+    assert_eq!(claim_ids(stores, due(3), 10).await, []);
+}
+
+async fn a_persons_next_job_waits_until_the_lease_ends(stores: &Stores) {
+    let visitor = jobs_of_jane(stores, &[1, 2, 3]).await;
+    let first = claim_one(stores, due(3)).await.lease;
+    assert_eq!(first.job_id, visitor.job_id(1));
+    stores.sync_jobs.renew(&first, at(40)).await.expect("the lease counts");
+    assert_eq!(claim_ids(stores, at(39), 10).await, []);
+    settle(stores, &first, 39, end(JobStatus::NotFound)).await;
+    let second = claim_one(stores, at(39)).await.lease;
+    assert_eq!(second.job_id, visitor.job_id(2));
+    settle(stores, &second, 39, put_off(60, 1)).await;
+    assert_eq!(claim_one(stores, at(39)).await.job.id, visitor.job_id(3));
+    // A lease that ran out keeps nobody waiting; what is due first comes first.
+    assert_eq!(claim_ids(stores, at(60), 10).await, [visitor.job_id(3)]);
+}
+
+async fn of_a_persons_jobs_the_one_due_first_is_claimed(stores: &Stores) {
+    let visitor = jobs_of_jane(stores, &[]).await;
+    for (minute, sequence, due_at) in [(1, 1, 30), (2, 2, 20), (4, 4, 20), (3, 3, 20)] {
+        let mut changes = visitor.submits(1, 0, minute, JANE, sequence);
+        changes.jobs[0].due_at = at(due_at);
+        commit(stores, &changes).await;
+    }
+    for (now, minute) in [(20, 2), (21, 3), (30, 4), (31, 1)] {
+        let claimed = claim_one(stores, at(now)).await;
+        assert_eq!(claimed.job.id, visitor.job_id(minute), "at minute {now}");
+        settle(stores, &claimed.lease, now, end(JobStatus::Skipped)).await;
+    }
+}
+
+async fn concurrent_claimers_never_split_a_persons_jobs(stores: &Stores) {
+    const PEOPLE: u32 = 10;
+    let visitor = jobs_of_jane(stores, &[]).await;
+    let mut all = Changes { assumed: vec![visitor.assumed(1)], ..Changes::default() };
+    for minute in 1..=5 * PEOPLE {
+        let address = format!("p{}@example.com", minute % PEOPLE);
+        let sequence = i64::from((minute - 1) / PEOPLE) + 1;
+        let changes = visitor.submits(1, 0, minute, &address, sequence);
+        all.events.extend(changes.events);
+        all.leads.extend(changes.leads);
+        all.submissions.extend(changes.submissions);
+        all.identities.extend(changes.identities);
+        all.jobs.extend(changes.jobs);
+    }
+    commit(stores, &all).await;
+    let mut ended = BTreeSet::new();
+    for _round in 0..5 {
+        let claimers: Vec<_> = (0..8)
+            .map(|_claimer| {
+                let jobs = Arc::clone(&stores.sync_jobs);
+                tokio::spawn(async move { jobs.claim(at(100), LEASE, 3).await.expect("the store answers") })
+            })
+            .collect();
+        let mut claims = Vec::new();
+        for claimer in futures::future::join_all(claimers).await {
+            claims.extend(claimer.expect("no claimer panics"));
+        }
+        claims.extend(claim(stores, at(100)).await);
+        let people: BTreeSet<_> = claims.iter().map(|claim| claim.job.email_hash).collect();
+        assert_eq!((claims.len(), people.len()), (10, 10), "one of each");
+        for claim in claims {
+            settle(stores, &claim.lease, 100, end(JobStatus::NotFound)).await;
+            assert!(ended.insert(claim.job.id));
+        }
+    }
+    assert_eq!(ended.len(), all.jobs.len());
+    assert_eq!(claim_ids(stores, at(100), 10).await, []);
+}
+
 async fn an_expired_lease_can_be_claimed_and_the_old_one_is_refused_everywhere(stores: &Stores) {
     let (tenant, visitor) = visitor_with_job(stores).await;
     let old = claim_one(stores, due(1)).await.lease;
@@ -395,7 +493,6 @@ async fn a_dossier_tells_of_the_visitor(stores: &Stores) {
         lead: visitor.lead(0, 1, JANE, Some(visitor.job_id(1))),
         event: visitor.submits(1, 0, 1, JANE, 1).events.remove(0),
         session: SessionSpan { started_at: at(0), last_event_at: at(4) },
-        latest_touch: Some((*visitor.touch(60, 60, None)).clone()),
         first_seen_at: at(0),
         last_seen_at: at(65),
         visited_pages: [65, 60, 4, 0].map(|minute| format!("https://shop.example/page/{minute}")).into(),
@@ -455,19 +552,6 @@ async fn a_dossier_counts_the_persons_leads_in_its_project(stores: &Stores) {
     assert_eq!((dossier.lead_count, dossier.visit_count), (3, 1));
 }
 
-async fn a_dossier_knows_no_touch_of_a_session_without_one(stores: &Stores) {
-    let (_tenant, visitor) = visitor_with_job(stores).await;
-    let mut silent = visitor.returns(1, 1, 60);
-    silent.touches.clear();
-    // A touch inside the session is not its opening one.
-    silent.events.push(visitor.stored(60, visitor.pageview(61)));
-    silent.touches.push(visitor.new_touch(&visitor.touch(60, 61, Some("shop"))));
-    commit(stores, &silent).await;
-    let lease = claim_one(stores, at(70)).await.lease;
-    let dossier = stores.sync_jobs.dossier(&lease).await.expect("the lease counts");
-    assert_eq!(dossier.latest_touch, None);
-}
-
 async fn a_persons_first_visit_counts_whichever_browser_it_was(stores: &Stores) {
     let tenant = Tenant::create(stores, 1).await;
     let (phone, laptop) = (tenant.visitor(1), tenant.visitor(2));
@@ -489,7 +573,6 @@ async fn a_dossier_of_somebody_not_recognised_tells_of_that_visit(stores: &Store
         lead: changes.leads[0].clone(),
         event: changes.events[0].clone(),
         session: SessionSpan { started_at: at(0), last_event_at: at(0) },
-        latest_touch: None,
         first_seen_at: at(0),
         last_seen_at: at(0),
         visited_pages: Vec::new(),
@@ -554,7 +637,7 @@ async fn a_lead_may_join_a_job_that_was_only_claimed(stores: &Stores) {
     let (tenant, visitor) = visitor_with_job(stores).await;
     let before = job(stores, tenant.id(), visitor.job_id(1)).await;
     claim_one(stores, due(1)).await;
-    assert_eq!(person(stores, &tenant, JANE).await.waiting_job, Some(visitor.job_id(1)));
+    assert_eq!(person(stores, &tenant, JANE).await.waiting_job.map(|job| job.id), Some(visitor.job_id(1)));
     commit(stores, &visitor.joins(1, 0, 9, JANE, visitor.job_id(1))).await;
     // Nor is it put off by that.
     assert_eq!(job(stores, tenant.id(), visitor.job_id(1)).await, before);
@@ -573,14 +656,17 @@ async fn a_planned_write_is_kept_with_the_job(stores: &Stores) {
     assert_eq!(claim_one(stores, at(100)).await.job.planned, Some(second));
 }
 
-/// Two jobs of Jane, the first of them frozen so that the second could not join; both claimed.
+/// Two jobs of Jane, the first of them frozen so that the second could not join. The second is claimed while the lease
+/// of the first, which ran out, still counts: its worker is slow, and the second is due earlier.
 async fn two_jobs(stores: &Stores) -> (Tenant, Visitor, Lease, Lease) {
     let (tenant, visitor) = visitor_with_job(stores).await;
-    commit(stores, &visitor.submits(1, 0, 2, JANE, 2)).await;
-    let claims = claim(stores, due(2)).await;
-    let [older, newer] = [0, 1].map(|place: usize| claims[place].lease);
-    assert_eq!((older.job_id, newer.job_id), (visitor.job_id(1), visitor.job_id(2)));
+    let older = claim_one(stores, due(1)).await.lease;
     stores.sync_jobs.freeze(&older, &wanted(visitor.lead_id(1))).await.expect("the lease counts");
+    let mut second = visitor.submits(1, 0, 2, JANE, 2);
+    second.jobs[0].due_at = at(3);
+    commit(stores, &second).await;
+    let newer = claim_one(stores, older.until).await.lease;
+    assert_eq!((older.job_id, newer.job_id), (visitor.job_id(1), visitor.job_id(2)));
     (tenant, visitor, older, newer)
 }
 
@@ -597,6 +683,7 @@ async fn a_write_is_not_planned_when_a_newer_one_was_made(stores: &Stores) {
     let answer = stores.sync_jobs.plan(&older, &write("person-1", &["z"])).await;
     assert_eq!(answer.expect("the lease counts"), Planned::Superseded);
     assert_eq!(job(stores, tenant.id(), visitor.job_id(1)).await.planned, None);
+    settle(stores, &older, 31, end(JobStatus::Superseded)).await;
     // The person's next one may write.
     commit(stores, &visitor.submits(1, 0, 3, JANE, 3)).await;
     let next = claim_one(stores, at(31)).await.lease;
@@ -806,6 +893,26 @@ async fn writing_nothing_supersedes_nothing(stores: &Stores) {
         written: Vec::new(),
     };
     settle(stores, &newer, 20, next).await;
+    assert_eq!(job(stores, tenant.id(), visitor.job_id(1)).await.status, JobStatus::Pending);
+    let planned = stores.sync_jobs.plan(&older, &write("person-1", &["a"])).await;
+    assert_eq!(planned.expect("the lease counts"), Planned::Go);
+}
+
+async fn a_superseded_job_plans_nothing_any_more(stores: &Stores) {
+    let (tenant, visitor, older, newer) = two_jobs(stores).await;
+    let planned = stores.sync_jobs.plan(&older, &write("person-1", &["a"])).await;
+    assert_eq!(planned.expect("the lease counts"), Planned::Go);
+    settle(stores, &newer, 20, synced(&write("person-1", &["a"]))).await;
+    let superseded = job(stores, tenant.id(), visitor.job_id(1)).await;
+    assert_eq!((superseded.status, superseded.planned), (JobStatus::Superseded, None));
+}
+
+async fn an_empty_write_is_no_write(stores: &Stores) {
+    let (tenant, visitor, older, newer) = two_jobs(stores).await;
+    settle(stores, &newer, 20, synced(&write("person-1", &[]))).await;
+    let person = PersonId("person-1".to_owned());
+    let ledger = stores.sync_jobs.ever_written(tenant.id(), &default_account(), &person).await;
+    assert_eq!(ledger.expect("the store answers"), BTreeSet::new());
     assert_eq!(job(stores, tenant.id(), visitor.job_id(1)).await.status, JobStatus::Pending);
     let planned = stores.sync_jobs.plan(&older, &write("person-1", &["a"])).await;
     assert_eq!(planned.expect("the lease counts"), Planned::Go);

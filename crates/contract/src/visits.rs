@@ -7,15 +7,17 @@ use std::sync::Arc;
 use leadtrail_domain::event::{Event, EventKind, Prop, StoredEvent, VisitorName};
 use leadtrail_domain::id::{EventId, PixelId};
 use leadtrail_domain::ports::StoreError;
+use leadtrail_domain::project::default_account;
 use leadtrail_domain::touch::{Attribution, Touch};
 use leadtrail_domain::visit::{
     Answer, AssumedVisitor, Changes, Freshness, Identity, KnownPerson, KnownSession, KnownSubmission,
-    KnownVisitor, NewSubmission, SESSIONS_KNOWN_MAX, TOUCHES_KNOWN_MAX, VisitQuery, WidenedSession,
+    KnownVisitor, NewSubmission, SESSIONS_KNOWN_MAX, TOUCHES_KNOWN_MAX, VisitQuery, WaitingJob,
+    WidenedSession,
 };
 
 use crate::Stores;
 use crate::fixtures::{
-    Tenant, Visitor, at, email, event_id_dated, event_query, event_sync, person_query, pixel, unlinked,
+    Tenant, Visitor, at, email, event_id_dated, event_query, event_sync, person_query, pixel, slug, unlinked,
     unlinked_form,
 };
 
@@ -33,6 +35,7 @@ suite!($ visits_contract, visits, Stores,
     an_event_of_nobody_is_answered_without_ids,
     an_event_is_not_shown_to_another_project,
     the_same_id_on_two_pixels_is_two_events,
+    the_same_id_at_the_same_time_on_two_pixels_is_two_touches_and_sessions,
     an_undated_event_is_stored_once,
     events_dated_far_from_now_are_stored_once,
     events_are_listed_in_order_and_completely,
@@ -51,6 +54,7 @@ suite!($ visits_contract, visits, Stores,
     of_many_touches_the_latest_and_both_firsts_are_known,
     touches_are_read_as_they_were_written,
     a_stored_event_makes_the_commit_stale,
+    what_is_written_twice_makes_the_commit_stale,
     a_known_cookie_makes_the_commit_stale,
     an_older_version_makes_the_commit_stale,
     a_newer_version_makes_the_commit_stale,
@@ -66,6 +70,7 @@ suite!($ visits_contract, visits, Stores,
     of_a_persons_many_touches_the_latest_and_both_firsts_are_known,
     a_person_is_unknown_to_another_project,
     a_persons_waiting_job_is_the_latest,
+    a_waiting_job_tells_where_it_goes,
     a_person_nobody_recognised_is_known_by_its_job,
     an_identity_may_be_given_again,
     a_lead_without_a_crm_makes_no_job,
@@ -295,8 +300,7 @@ async fn an_event_is_not_shown_to_another_project(stores: &Stores) {
 
 async fn the_same_id_on_two_pixels_is_two_events(stores: &Stores) {
     let tenant = Tenant::create(stores, 1).await;
-    let second = pixel(tenant.id(), "px-1-second");
-    stores.projects.create_pixel(&second).await.expect("the pixel is created");
+    let second = tenant.second_pixel(stores).await;
     let visitor = tenant.visitor(1);
     let first = visitor.arrives(0);
     commit(stores, &first).await;
@@ -310,6 +314,41 @@ async fn the_same_id_on_two_pixels_is_two_events(stores: &Stores) {
         ..VisitQuery::default()
     };
     assert_eq!(load(stores, &query).await.events.len(), 2);
+}
+
+async fn the_same_id_at_the_same_time_on_two_pixels_is_two_touches_and_sessions(stores: &Stores) {
+    let tenant = Tenant::create(stores, 1).await;
+    let here = tenant.visitor(1);
+    let there = here.on(&tenant.second_pixel(stores).await);
+    commit(stores, &here.arrives(0)).await;
+    let touch = there.touch(0, 0, Some("shop"));
+    let twin = Changes {
+        events: vec![there.stored(0, there.pageview(0))],
+        assumed: vec![AssumedVisitor { advances: true, ..there.assumed(1) }],
+        sessions: vec![there.new_session(0, Some("shop"))],
+        touches: vec![there.new_touch(&touch)],
+        ..Changes::default()
+    };
+    commit(stores, &twin).await;
+    let known = known_well(stores, &here).await;
+    assert_eq!(known.touches, [here.touch(0, 0, Some("news")), touch]);
+    let mut expected = [here.session_id(0), there.session_id(0)];
+    expected.sort();
+    assert_eq!(known.sessions.iter().map(|session| session.id).collect::<Vec<_>>(), expected);
+    let query = VisitQuery {
+        events: BTreeSet::from([here.event_key(0), there.event_key(0)]),
+        ..VisitQuery::default()
+    };
+    let answers = load(stores, &query).await.events;
+    for (visitor, source) in [(&here, "news"), (&there, "shop")] {
+        let answer = &answers[&visitor.event_key(0)];
+        assert_eq!(answer.session_id, Some(visitor.session_id(0)));
+        assert_eq!(answer.attribution.source.as_deref(), Some(source));
+    }
+    // The person behind both has both.
+    commit(stores, &here.enquires(2, 0, 1, "jane@example.com")).await;
+    let jane = person(stores, &tenant, "jane@example.com").await.expect("the person is known");
+    assert_eq!(jane.touches, known.touches);
 }
 
 /// Stores an event with that id and sees that it is found, answered, and refused when it comes again.
@@ -636,6 +675,29 @@ async fn a_stored_event_makes_the_commit_stale(stores: &Stores) {
     assert_eq!(read(stores, &arrival.events[0].event).await.as_ref(), Some(&arrival.events[0]));
 }
 
+async fn what_is_written_twice_makes_the_commit_stale(stores: &Stores) {
+    let tenant = Tenant::create(stores, 1).await;
+    let visitor = tenant.visitor(1);
+    commit(stores, &visitor.arrives(0)).await;
+    commit(stores, &visitor.submits(1, 0, 1, "jane@example.com", 1)).await;
+    let touch = |minute| visitor.new_touch(&visitor.touch(0, minute, Some("news")));
+    let job = visitor.submits(1, 0, 1, "jane@example.com", 2).jobs.remove(0);
+    let view = || visitor.views(1, 0, 2);
+    for twice in [
+        Changes { touches: vec![touch(0)], ..view() },
+        Changes { touches: vec![touch(2), touch(2)], ..view() },
+        Changes { sessions: vec![visitor.new_session(0, None)], ..view() },
+        Changes { sessions: vec![visitor.new_session(2, None); 2], ..view() },
+        Changes { leads: vec![visitor.lead(0, 1, "jane@example.com", None)], ..view() },
+        Changes { leads: vec![visitor.lead(0, 2, "jane@example.com", None); 2], ..view() },
+        Changes { jobs: vec![job], ..view() },
+        Changes { events: vec![view().events.remove(0); 2], ..view() },
+    ] {
+        assert_stale(stores, &tenant, twice).await;
+    }
+    commit(stores, &view()).await;
+}
+
 async fn a_known_cookie_makes_the_commit_stale(stores: &Stores) {
     let tenant = Tenant::create(stores, 1).await;
     let visitor = tenant.visitor(1);
@@ -801,6 +863,27 @@ async fn a_person_is_unknown_to_another_project(stores: &Stores) {
     assert!(person(stores, &ours, "jane@example.com").await.is_some());
 }
 
+/// The job that the form of a minute made.
+fn waiting(visitor: &Visitor, minute: u32) -> WaitingJob {
+    WaitingJob { id: visitor.job_id(minute), account: default_account() }
+}
+
+async fn a_waiting_job_tells_where_it_goes(stores: &Stores) {
+    let tenant = Tenant::create(stores, 1).await;
+    let visitor = tenant.visitor(1);
+    commit(stores, &visitor.arrives(0)).await;
+    let mut elsewhere = visitor.submits(1, 0, 1, "jane@example.com", 1);
+    elsewhere.jobs[0].account = slug("second");
+    commit(stores, &elsewhere).await;
+    let known = person(stores, &tenant, "jane@example.com").await.expect("the person is known");
+    let expected = WaitingJob { id: visitor.job_id(1), account: slug("second") };
+    assert_eq!(known.waiting_job, Some(expected));
+    // A lead for another account makes a job of its own, which is the latest then.
+    commit(stores, &visitor.submits(1, 0, 2, "jane@example.com", 2)).await;
+    let known = person(stores, &tenant, "jane@example.com").await.expect("the person is known");
+    assert_eq!(known.waiting_job, Some(waiting(&visitor, 2)));
+}
+
 async fn a_persons_waiting_job_is_the_latest(stores: &Stores) {
     let tenant = Tenant::create(stores, 1).await;
     let visitor = tenant.visitor(1);
@@ -808,10 +891,10 @@ async fn a_persons_waiting_job_is_the_latest(stores: &Stores) {
     commit(stores, &visitor.submits(1, 0, 1, "jane@example.com", 1)).await;
     commit(stores, &visitor.joins(1, 0, 2, "jane@example.com", visitor.job_id(1))).await;
     let known = person(stores, &tenant, "jane@example.com").await.expect("the person is known");
-    assert_eq!((known.waiting_job, known.last_sequence), (Some(visitor.job_id(1)), 1));
+    assert_eq!((known.waiting_job, known.last_sequence), (Some(waiting(&visitor, 1)), 1));
     commit(stores, &visitor.submits(1, 0, 3, "jane@example.com", 2)).await;
     let known = person(stores, &tenant, "jane@example.com").await.expect("the person is known");
-    assert_eq!((known.waiting_job, known.last_sequence), (Some(visitor.job_id(3)), 2));
+    assert_eq!((known.waiting_job, known.last_sequence), (Some(waiting(&visitor, 3)), 2));
 }
 
 async fn a_person_nobody_recognised_is_known_by_its_job(stores: &Stores) {
@@ -821,7 +904,7 @@ async fn a_person_nobody_recognised_is_known_by_its_job(stores: &Stores) {
     let expected = KnownPerson {
         visitors: BTreeSet::new(),
         touches: Vec::new(),
-        waiting_job: Some(visitor.job_id(0)),
+        waiting_job: Some(waiting(&visitor, 0)),
         last_sequence: 1,
     };
     assert_eq!(person(stores, &tenant, "jane@example.com").await, Some(expected));

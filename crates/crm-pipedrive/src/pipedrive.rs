@@ -21,6 +21,8 @@ use crate::wire::{Person, PersonField, SearchHits};
 
 /// The most items of a page.
 const PAGE_LIMIT: &str = "500";
+/// The most persons asked for by their ids in one request.
+const IDS_MAX: usize = 100;
 /// More custom fields than any plan allows (500) fit well into as many pages of 500 fields of any kind.
 const FIELD_PAGES_MAX: usize = 10;
 /// How old the list of fields must be to be asked for again because of a field it lacks.
@@ -124,8 +126,30 @@ impl PipedriveCrm {
         if found.is_empty() {
             found = self.changed_since(since).await?;
             found.retain(|candidate| has_email(candidate, email));
+        } else if found.len() > 1 {
+            self.date(&mut found).await?;
         }
         Ok(found)
+    }
+
+    /// Tells when each was added, which the search index does not: whoever must choose one may go by it. Those beyond
+    /// a page of ids stay without.
+    async fn date(&self, found: &mut [Candidate]) -> Result<(), CrmError> {
+        let ids: Vec<&str> = found.iter().take(IDS_MAX).map(|candidate| candidate.id.0.as_str()).collect();
+        let ids = ids.join(",");
+        let query = [("ids", ids.as_str()), ("limit", PAGE_LIMIT)];
+        let persons = self.calls.get::<Vec<Person>>(&["persons"], &query, About::Account).await?;
+        let added_at: BTreeMap<PersonId, Option<Timestamp>> = persons
+            .data
+            .into_iter()
+            .flatten()
+            .filter_map(Person::candidate)
+            .map(|candidate| (candidate.id, candidate.added_at))
+            .collect();
+        for candidate in found {
+            candidate.added_at = added_at.get(&candidate.id).copied().flatten();
+        }
+        Ok(())
     }
 
     async fn read_fields(
@@ -184,8 +208,7 @@ impl PipedriveCrm {
 #[async_trait]
 impl Crm for PipedriveCrm {
     fn capabilities(&self) -> Capabilities {
-        // The most custom fields that any plan allows, as of 2026-08.
-        Capabilities { name: "Pipedrive", finds_by_name: true, fields_per_update_max: 500 }
+        Capabilities { name: "Pipedrive", finds_by_name: true }
     }
 
     async fn list_fields(&self) -> Result<Vec<CrmField>, CrmError> {

@@ -176,7 +176,7 @@ impl SandboxCrm {
 #[async_trait]
 impl Crm for SandboxCrm {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { name: "Sandbox", finds_by_name: true, fields_per_update_max: usize::MAX }
+        Capabilities { name: "Sandbox", finds_by_name: true }
     }
 
     async fn list_fields(&self) -> Result<Vec<CrmField>, CrmError> {

@@ -149,8 +149,6 @@ pub struct Capabilities {
     pub name: &'static str,
     /// Whether persons can be searched by name.
     pub finds_by_name: bool,
-    /// The most fields one update takes.
-    pub fields_per_update_max: usize,
 }
 
 /// How a person is looked up. There is no way to create one.

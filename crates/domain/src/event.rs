@@ -1,5 +1,6 @@
 //! Events: one collected message each, and the one door through which raw input becomes one.
 
+mod form;
 mod parse;
 mod raw;
 

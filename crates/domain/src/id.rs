@@ -71,9 +71,10 @@ impl VisitorId {
 }
 
 impl SessionId {
-    /// The session of `visitor` that `opening` opened at `started_at`.
-    pub fn derive(started_at: Timestamp, visitor: VisitorId, opening: EventId) -> Self {
-        Self(derive(started_at, "session", &[visitor.0.as_bytes(), opening.0.as_bytes()]))
+    /// The session of `visitor` that the event `opening` of `pixel` opened at `started_at`.
+    pub fn derive(started_at: Timestamp, visitor: VisitorId, pixel: &PixelId, opening: EventId) -> Self {
+        let parts = [visitor.0.as_bytes(), pixel.as_str().as_bytes(), opening.0.as_bytes()];
+        Self(derive(started_at, "session", &parts))
     }
 }
 

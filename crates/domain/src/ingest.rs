@@ -12,7 +12,7 @@ use crate::touch::{FourTouches, RULES_VERSION, Touch, TouchKind};
 use crate::visit::{
     Answer, AssumedVisitor, Changes, Freshness, Identity, JoinedJob, Known, KnownPerson, KnownSession,
     KnownSubmission, NewSession, NewSubmission, NewSyncJob, NewTouch, NewVisitor, PersonKey, SESSION_TIMEOUT,
-    VisitQuery, VisitorKey, WidenedSession,
+    VisitQuery, VisitorKey, WaitingJob, WidenedSession,
 };
 use crate::web_url::without_query;
 
@@ -325,7 +325,10 @@ impl<'a> Batch<'a> {
         route: &CrmRoute,
     ) -> SyncJobId {
         let person = self.people.entry(key).or_default();
-        if let Some(id) = person.waiting_job {
+        if let Some(WaitingJob { id, .. }) =
+            person.waiting_job.as_ref().filter(|job| job.account == route.account)
+        {
+            let id = *id;
             let from_this_batch = self.changes.jobs.iter().any(|job| job.id == id);
             let joined = JoinedJob { id, project_id: key.0 };
             if !from_this_batch && !self.changes.joined.contains(&joined) {
@@ -334,7 +337,7 @@ impl<'a> Batch<'a> {
             return id;
         }
         let id = SyncJobId::derive(received_at, lead_id);
-        person.waiting_job = Some(id);
+        person.waiting_job = Some(WaitingJob { id, account: route.account.clone() });
         person.last_sequence += 1;
         self.changes.jobs.push(NewSyncJob {
             id,
@@ -371,7 +374,8 @@ impl<'a> Batch<'a> {
             until,
         );
         let in_session = |touch: &&Arc<Touch>| touch.session_id == session && touch.order() <= until;
-        let session_touch = own.touches.iter().filter(in_session).min_by_key(|touch| touch.order()).cloned();
+        let session_touch =
+            own.touches.iter().filter(in_session).min_by(|one, other| one.key().cmp(&other.key())).cloned();
         Some(Lead {
             id,
             project_id: event.project_id,
@@ -411,7 +415,7 @@ impl<'a> Batch<'a> {
 impl Visitor {
     fn open_session(&mut self, changes: &mut Changes, collected: &Collected) -> KnownSession {
         let event = &collected.event;
-        let id = SessionId::derive(event.occurred_at, self.id, event.id);
+        let id = SessionId::derive(event.occurred_at, self.id, &event.pixel_id, event.id);
         let touch = external_touch(collected, Some(id)).or_else(|| match collected.arrival {
             Arrival::Direct => Some(touch_of(event, id, TouchKind::Direct, None)),
             Arrival::Internal | Arrival::External { .. } => None,
@@ -450,7 +454,7 @@ impl Visitor {
             visitor_id: self.id,
             touch: Arc::clone(&touch),
         });
-        let place = self.touches.partition_point(|other| other.order() <= touch.order());
+        let place = self.touches.partition_point(|other| other.key() <= touch.key());
         self.touches.insert(place, touch);
     }
 
@@ -463,7 +467,7 @@ impl Visitor {
         self.touches
             .iter()
             .filter(|touch| touch.session_id == session && touch.order() <= until)
-            .max_by_key(|touch| touch.order())
+            .max_by(|one, other| one.key().cmp(&other.key()))
     }
 }
 
@@ -495,6 +499,7 @@ fn external_touch(collected: &Collected, session: Option<SessionId>) -> Option<T
 fn touch_of(event: &Event, session_id: SessionId, kind: TouchKind, referrer_host: Option<String>) -> Touch {
     Touch {
         event_id: event.id,
+        pixel_id: event.pixel_id.clone(),
         session_id,
         at: event.occurred_at,
         kind,

@@ -98,6 +98,36 @@ impl AdParameters {
     }
 }
 
+/// Longer names are neither UTM parameters that anybody set nor in a registry.
+const NAME_BYTES_MAX: usize = 64;
+
+/// What a parameter's name says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Recognised {
+    /// It is a click id, one of the six UTM parameters or an ad parameter.
+    Known,
+    /// It begins with `utm_`.
+    OtherUtm,
+    /// It is no signal.
+    Not,
+}
+
+/// What a parameter's name, in any case, says.
+pub fn recognise(parameter: &str) -> Recognised {
+    if parameter.len() > NAME_BYTES_MAX {
+        return Recognised::Not;
+    }
+    let name = parameter.to_ascii_lowercase();
+    let is_ad = || AD_ALIASES.iter().any(|(_, aliases)| aliases.contains(&name.as_str()));
+    if click_id::lookup(&name).is_some() || Utm::default().slot(&name).is_some() || is_ad() {
+        Recognised::Known
+    } else if name.starts_with("utm_") {
+        Recognised::OtherUtm
+    } else {
+        Recognised::Not
+    }
+}
+
 /// All signals of one landing. Filled in order of precedence: what is present is never replaced, and an empty value
 /// never counts as present.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -129,8 +159,6 @@ impl Signals {
     }
 
     fn offer_with(&mut self, parameter: &str, value: impl Fn() -> String, exact: impl Fn() -> String) {
-        /// Longer names are neither UTM parameters that anybody set nor in a registry.
-        const NAME_BYTES_MAX: usize = 64;
         if parameter.len() > NAME_BYTES_MAX {
             return;
         }

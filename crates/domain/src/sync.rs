@@ -17,7 +17,6 @@ use crate::event::StoredEvent;
 use crate::id::{LeadId, ProjectId, Slug, SyncJobId};
 use crate::lead::Lead;
 use crate::time::Timestamp;
-use crate::touch::Touch;
 
 /// Where a sync job stands. All but the first two are final.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -224,8 +223,6 @@ pub struct Dossier {
     pub event: StoredEvent,
     /// The session the form was sent in.
     pub session: SessionSpan,
-    /// The visitor's latest session with a touch of its own or not; its opening touch, where it had one.
-    pub latest_touch: Option<Touch>,
     /// When the person's first visitor was first seen.
     pub first_seen_at: Timestamp,
     /// When the visitor's latest event occurred.

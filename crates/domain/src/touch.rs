@@ -1,11 +1,12 @@
 //! Touchpoints: from where a visit came, as one immutable set.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::click_id::{ClickId, Implies};
-use crate::id::{EventId, SessionId};
+use crate::id::{EventId, PixelId, SessionId};
 use crate::signals::{AdParameters, Utm};
 use crate::time::Timestamp;
 
@@ -26,11 +27,25 @@ pub enum TouchKind {
     Direct,
 }
 
+impl TouchKind {
+    /// Its name in the store.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Utm => "utm",
+            Self::ClickId => "click_id",
+            Self::Referrer => "referrer",
+            Self::Direct => "direct",
+        }
+    }
+}
+
 /// From where one visit came. Written whole, never merged with another and never changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Touch {
     /// The event that carried it; with `at`, its place in the order of all touches.
     pub event_id: EventId,
+    /// The pixel of that event: event ids are unique per pixel only.
+    pub pixel_id: PixelId,
     /// The session it fell into.
     pub session_id: SessionId,
     /// When it occurred (the event's `occurred_at`).
@@ -62,6 +77,11 @@ impl Touch {
     /// Its place in the order of touches and events: by time, then by event id.
     pub fn order(&self) -> (Timestamp, EventId) {
         (self.at, self.event_id)
+    }
+
+    /// What tells it from every other touch of its visitor, in their order.
+    pub fn key(&self) -> (Timestamp, EventId, &PixelId) {
+        (self.at, self.event_id, &self.pixel_id)
     }
 
     /// Whether it names a place the visit came from.
@@ -168,21 +188,19 @@ impl FourTouches {
             if touch.order() > until {
                 continue;
             }
-            keep(&mut four.first, touch, |new, old| new < old);
-            keep(&mut four.last, touch, |new, old| new > old);
+            keep(&mut four.first, touch, Ordering::Less);
+            keep(&mut four.last, touch, Ordering::Greater);
             if !touch.is_direct() {
-                keep(&mut four.first_non_direct, touch, |new, old| new < old);
-                keep(&mut four.last_non_direct, touch, |new, old| new > old);
+                keep(&mut four.first_non_direct, touch, Ordering::Less);
+                keep(&mut four.last_non_direct, touch, Ordering::Greater);
             }
         }
         four
     }
 }
 
-type Order = (Timestamp, EventId);
-
-fn keep(slot: &mut Option<Arc<Touch>>, touch: &Arc<Touch>, better: impl Fn(Order, Order) -> bool) {
-    if slot.as_ref().is_none_or(|old| better(touch.order(), old.order())) {
+fn keep(slot: &mut Option<Arc<Touch>>, touch: &Arc<Touch>, better: Ordering) {
+    if slot.as_ref().is_none_or(|old| touch.key().cmp(&old.key()) == better) {
         *slot = Some(Arc::clone(touch));
     }
 }

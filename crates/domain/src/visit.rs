@@ -117,9 +117,18 @@ pub struct KnownPerson {
     /// The touches of all of them, in their order, with the bounds of [`KnownVisitor::touches`] taken together.
     pub touches: Vec<Arc<Touch>>,
     /// The job that still waits for its first look (pending, nothing frozen), if any: the latest.
-    pub waiting_job: Option<SyncJobId>,
+    pub waiting_job: Option<WaitingJob>,
     /// The highest sequence number among the person's jobs; 0 without any.
     pub last_sequence: i64,
+}
+
+/// A job that further leads of its person may join.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WaitingJob {
+    /// The job.
+    pub id: SyncJobId,
+    /// The CRM connection it goes to: a lead for another one does not join.
+    pub account: Slug,
 }
 
 /// What a batch of events changes. Committed as a whole or not at all.

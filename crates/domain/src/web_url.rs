@@ -64,6 +64,15 @@ fn raw_query(url: &str) -> Option<&str> {
     until_fragment.split_once('?').map(|(_, query)| query)
 }
 
+/// An address without its fragment and with those of its parameters whose names (decoded) are wanted.
+pub fn with_parameters(url: &str, wanted: impl Fn(&str) -> bool) -> String {
+    let base = without_query(url);
+    let Some(query) = raw_query(url) else { return base.to_owned() };
+    let name = |pair: &str| decode(pair.split('=').next().unwrap_or(pair), true);
+    let kept: Vec<&str> = query.split('&').filter(|pair| wanted(&name(pair))).collect();
+    if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) }
+}
+
 /// The parameters of a query in their order, names percent-decoded with `+` as a space, values still raw;
 /// [`QUERY_PARAMETERS_MAX`] at most.
 fn query_parameters(query: &str) -> Vec<(String, String)> {

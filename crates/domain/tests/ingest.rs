@@ -223,6 +223,17 @@ fn waiting_submissions_of_one_person_are_one_job_that_keeps_its_due_time() {
 }
 
 #[test]
+fn a_lead_does_not_join_a_job_of_another_crm_account() {
+    let mut site = Site::new();
+    site.one(0, &form("cookie-a", JANE, "Jane"));
+    site.policy.crm.as_mut().unwrap().account = "other".parse().unwrap();
+    site.one(1, &form("cookie-a", JANE, "J."));
+    let accounts: Vec<_> = site.jobs().into_iter().map(|job| job.account.to_string()).collect();
+    assert_eq!(accounts.len(), 2);
+    assert!(accounts.contains(&"default".to_owned()) && accounts.contains(&"other".to_owned()));
+}
+
+#[test]
 fn a_project_whose_crm_is_off_makes_leads_and_no_job() {
     let mut site = Site::new();
     site.policy.crm = None;

@@ -65,7 +65,7 @@ impl Default for HttpSettings {
             body_timeout: Duration::from_secs(5),
             keep_alive: Duration::from_secs(15),
             ready_timeout: Duration::from_secs(2),
-            shutdown_timeout: Duration::from_secs(8),
+            shutdown_timeout: Duration::from_secs(6),
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +11,7 @@ use leadtrail_domain::sync::{
     Claim, Dossier, JobStatus, Lease, NextStep, PlannedWrite, SessionSpan, Settlement, SyncJob, Wanted,
 };
 use leadtrail_domain::time::Timestamp;
-use leadtrail_domain::touch::Touch;
+use leadtrail_domain::visit::PersonKey;
 
 use crate::tables::{JobRow, SessionRow, Tables};
 use crate::{MemoryStore, take};
@@ -23,12 +23,27 @@ const VISITED_PAGES_MAX: usize = 1_000;
 impl SyncJobs for MemoryStore {
     async fn claim(&self, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Claim>, StoreError> {
         let mut tables = self.tables()?;
-        let mut due: Vec<&mut JobRow> = tables
+        let leased: BTreeSet<PersonKey> = tables
             .jobs
-            .values_mut()
-            .filter(|row| row.job.status == JobStatus::Pending && row.job.due_at <= now)
-            .filter(|row| row.leased_until.is_none_or(|until| until <= now))
+            .values()
+            .filter(|row| row.job.status == JobStatus::Pending)
+            .filter(|row| row.leased_until.is_some_and(|until| until > now))
+            .map(JobRow::person)
             .collect();
+        // Of each person, the one due first.
+        let mut first: BTreeMap<PersonKey, &mut JobRow> = BTreeMap::new();
+        for row in tables.jobs.values_mut() {
+            let place = |row: &JobRow| (row.job.due_at, row.job.sequence);
+            let person = row.person();
+            if row.job.status == JobStatus::Pending
+                && row.job.due_at <= now
+                && !leased.contains(&person)
+                && first.get(&person).is_none_or(|other| place(row) < place(other))
+            {
+                first.insert(person, row);
+            }
+        }
+        let mut due: Vec<&mut JobRow> = first.into_values().collect();
         due.sort_by_key(|row| (row.job.due_at, row.job.id));
         let claims = due.into_iter().map(|row| {
             row.lease_number += 1;
@@ -113,7 +128,6 @@ impl SyncJobs for MemoryStore {
             }
             NextStep::End { status, persons, written } => {
                 row.job.persons.clone_from(persons);
-                row.job.planned = None;
                 row.job.last_error = (*status == JobStatus::Error).then(|| settlement.note.clone());
                 let written_person = persons
                     .first()
@@ -217,7 +231,6 @@ impl Tables {
                 started_at: session.session.started_at,
                 last_event_at: session.last_event_at,
             },
-            latest_touch: sessions.last().and_then(|row| self.opening_touch(row)).cloned(),
             first_seen_at: visitors
                 .iter()
                 .filter_map(|id| self.visitors.get(id))
@@ -228,14 +241,6 @@ impl Tables {
             visit_count: u64::try_from(sessions.len()).unwrap_or(u64::MAX),
             lead_count: u64::try_from(leads_of_person).unwrap_or(u64::MAX),
         })
-    }
-
-    fn opening_touch(&self, row: &SessionRow) -> Option<&Touch> {
-        let session = &row.session;
-        let touches = &self.visitors.get(&session.visitor_id)?.touches;
-        let opening =
-            |touch: &&Touch| touch.session_id == session.id && touch.event_id == session.opening_event_id;
-        touches.iter().map(|new| &*new.touch).find(opening)
     }
 
     /// Newest first, each where it was seen last.
@@ -261,6 +266,7 @@ impl Tables {
         if let Some(row) = self.jobs.get_mut(&id) {
             row.job.status = status;
             row.job.ended_at = Some(at);
+            row.job.planned = None;
             row.leased_until = None;
         }
         self.show(id, status, at, written_person);
@@ -279,10 +285,11 @@ impl Tables {
 
     /// Adds writes to the ledger and supersedes the older jobs of the person that are pending.
     fn record_writes(&mut self, id: SyncJobId, written: &[PlannedWrite], at: Timestamp) {
-        let Some(row) = self.jobs.get_mut(&id).filter(|_row| !written.is_empty()) else { return };
+        let has_writes = written.iter().any(|write| !write.patch.is_empty());
+        let Some(row) = self.jobs.get_mut(&id).filter(|_row| has_writes) else { return };
         row.has_written = true;
         let (person, sequence) = (row.person(), row.job.sequence);
-        for write in written {
+        for write in written.iter().filter(|write| !write.patch.is_empty()) {
             let key = (row.job.project_id, row.job.account.clone(), write.person.clone());
             self.ledger.entry(key).or_default().extend(write.patch.keys().cloned());
         }

@@ -12,7 +12,7 @@ use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::touch::Touch;
 use leadtrail_domain::visit::{
     Answer, AssumedVisitor, Changes, Known, KnownPerson, KnownSession, KnownSubmission, KnownVisitor,
-    NewSyncJob, PersonKey, SESSIONS_KNOWN_MAX, TOUCHES_KNOWN_MAX, VisitQuery,
+    NewSyncJob, PersonKey, SESSIONS_KNOWN_MAX, TOUCHES_KNOWN_MAX, VisitQuery, WaitingJob,
 };
 
 use crate::tables::{JobRow, SessionRow, Tables, VisitorRow};
@@ -157,7 +157,7 @@ impl Tables {
                 .iter()
                 .filter(|job| still_waits(job))
                 .max_by_key(|job| job.sequence)
-                .map(|job| job.id),
+                .map(|job| WaitingJob { id: job.id, account: job.account.clone() }),
             last_sequence: jobs.iter().map(|job| job.sequence).max().unwrap_or(0),
             visitors,
         })
@@ -165,24 +165,8 @@ impl Tables {
 
     /// Whether every condition on the fields of [`Changes`] holds.
     fn check(&self, changes: &Changes) -> Result<(), StoreError> {
-        let holds = changes
-            .events
-            .iter()
-            .all(|stored| !self.events.contains_key(&(stored.event.id, stored.event.pixel_id.clone())))
-            && changes.visitors.iter().all(|new| {
-                !self.visitors.contains_key(&new.id)
-                    && new
-                        .name
-                        .cookie()
-                        .is_none_or(|cookie| !self.visitor_of.contains_key(&(new.project_id, cookie.clone())))
-            })
+        let holds = self.keys_are_new(changes)
             && changes.assumed.iter().all(|assumed| self.is_as_assumed(assumed))
-            && changes.submissions.iter().all(|new| !self.submissions.contains_key(&(new.key, new.count)))
-            && changes.jobs.iter().all(|new| {
-                !self.jobs.values().any(|row| {
-                    row.person() == (new.project_id, new.email_hash) && row.job.sequence == new.sequence
-                })
-            })
             && changes.joined.iter().all(|joined| {
                 self.jobs
                     .get(&joined.id)
@@ -205,6 +189,37 @@ impl Tables {
             return Err(StoreError::rejected("a visitor does not exist"));
         }
         Ok(())
+    }
+
+    /// Whether every unique key that a database would have is new.
+    fn keys_are_new(&self, changes: &Changes) -> bool {
+        let cookies = changes
+            .visitors
+            .iter()
+            .filter_map(|new| new.name.cookie().map(|cookie| (new.project_id, cookie.clone())));
+        let person_of = |new: &NewSyncJob| ((new.project_id, new.email_hash), new.sequence);
+        all_new(changes.visitors.iter().map(|new| new.id), |id| self.visitors.contains_key(id))
+            && all_new(cookies, |key| self.visitor_of.contains_key(key))
+            && all_new(changes.sessions.iter().map(|new| new.id), |id| self.sessions.contains_key(id))
+            && all_new(
+                changes.touches.iter().map(|new| (new.visitor_id, new.touch.key())),
+                |(visitor, key)| {
+                    let touches = self.visitors.get(visitor).into_iter().flat_map(|row| &row.touches);
+                    touches.into_iter().any(|known| known.touch.key() == *key)
+                },
+            )
+            && all_new(
+                changes.events.iter().map(|stored| (stored.event.id, stored.event.pixel_id.clone())),
+                |key| self.events.contains_key(key),
+            )
+            && all_new(changes.leads.iter().map(|lead| lead.id), |id| self.leads.contains_key(id))
+            && all_new(changes.submissions.iter().map(|new| (new.key, new.count)), |key| {
+                self.submissions.contains_key(key)
+            })
+            && all_new(changes.jobs.iter().map(|new| new.id), |id| self.jobs.contains_key(id))
+            && all_new(changes.jobs.iter().map(person_of), |(person, sequence)| {
+                self.jobs.values().any(|row| row.person() == *person && row.job.sequence == *sequence)
+            })
     }
 
     fn is_as_assumed(&self, assumed: &AssumedVisitor) -> bool {
@@ -271,9 +286,15 @@ impl Tables {
     }
 }
 
+/// Whether each of the keys comes once and is not known.
+fn all_new<K: Ord>(keys: impl Iterator<Item = K>, known: impl Fn(&K) -> bool) -> bool {
+    let mut seen = BTreeSet::new();
+    keys.into_iter().all(|key| !known(&key) && seen.insert(key))
+}
+
 /// In their order: the latest [`TOUCHES_KNOWN_MAX`], the first, and the first that is not direct.
 fn known_touches(mut touches: Vec<Arc<Touch>>) -> Vec<Arc<Touch>> {
-    touches.sort_by_key(|touch| touch.order());
+    touches.sort_by(|one, other| one.key().cmp(&other.key()));
     let latest_from = touches.len().saturating_sub(TOUCHES_KNOWN_MAX);
     let first_non_direct = touches.iter().position(|touch| !touch.is_direct());
     touches

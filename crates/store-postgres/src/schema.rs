@@ -64,10 +64,11 @@ diesel::table! {
 }
 
 diesel::table! {
-    touchpoints (visitor_id, at, event_id) {
+    touchpoints (visitor_id, at, event_id, pixel_id) {
         visitor_id -> Uuid,
         at -> Timestamptz,
         event_id -> Uuid,
+        pixel_id -> Text,
         project_id -> Uuid,
         session_id -> Uuid,
         kind -> Text,

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use diesel::dsl::{exists, select};
 use diesel::prelude::*;
 use diesel::query_builder::AsQuery;
-use diesel::sql_types::{BigInt, Nullable, Timestamptz};
+use diesel::sql_types::{BigInt, Bool, Nullable, Timestamptz};
 use leadtrail_domain::crm::{FieldKey, PersonId};
 use leadtrail_domain::email::EmailHash;
 use leadtrail_domain::id::{LeadId, ProjectId, Slug, SyncJobId};
@@ -81,16 +81,33 @@ impl JobRow {
     }
 }
 
-/// The claim is materialized, so that no plan locks more jobs than it gives out.
+/// Claims come one after the other, so that each sees whom the one before it has leased. They are few: one per worker
+/// and poll, or less.
+struct LockClaims;
+
+impl Text for LockClaims {
+    const SQL: &'static str =
+        "SELECT pg_advisory_xact_lock(hashtext('leadtrail'), hashtext('claims')) IS NULL";
+    type Row = Bool;
+}
+
+/// The claim is materialized, so that no plan locks more jobs than it gives out. OFFSET 0 keeps the question about the
+/// person's other jobs one per job that is due; as a join it would read all that are pending.
 struct ClaimDue;
 
 impl Text for ClaimDue {
     const SQL: &'static str = "WITH due AS MATERIALIZED (
-            SELECT job_id FROM sync_jobs
-            WHERE status = 'pending' AND due_at <= {} AND (lease_until IS NULL OR lease_until <= {})
-            ORDER BY due_at, job_id
+            SELECT j.job_id FROM sync_jobs j
+            WHERE j.status = 'pending' AND j.due_at <= {} AND (j.lease_until IS NULL OR j.lease_until <= {})
+                AND NOT EXISTS (
+                    SELECT FROM sync_jobs o
+                    WHERE o.project_id = j.project_id AND o.email_hash = j.email_hash AND o.status = 'pending'
+                        AND (o.lease_until > {} OR (o.due_at, o.sequence) < (j.due_at, j.sequence))
+                    OFFSET 0
+                )
+            ORDER BY j.due_at, j.job_id
             LIMIT {}
-            FOR UPDATE SKIP LOCKED
+            FOR UPDATE OF j SKIP LOCKED
         )
         UPDATE sync_jobs j SET lease_number = j.lease_number + 1, lease_until = {}
         FROM due WHERE j.job_id = due.job_id
@@ -129,6 +146,62 @@ fn hold(connection: &mut PgConnection, lease: &Lease) -> Result<JobRow, Failure>
     Ok(row.ok_or(StoreError::LeaseLost)?)
 }
 
+/// Claims in the transaction that the connection is in, which holds the lock on claims.
+fn claim(
+    connection: &mut PgConnection,
+    now: Timestamp,
+    until: Timestamp,
+    limit: u32,
+) -> Result<Vec<Claim>, Failure> {
+    let limit = usize::try_from(limit).map_err(StoreError::rejected)?;
+    let mut claims = Vec::new();
+    loop {
+        let free = i64::try_from(limit - claims.len()).map_err(StoreError::rejected)?;
+        let statement = Statement::<ClaimDue>::new(vec![
+            bind::<Timestamptz, _>(At(now)),
+            bind::<Timestamptz, _>(At(now)),
+            bind::<Timestamptz, _>(At(now)),
+            bind::<BigInt, _>(free),
+            bind::<Timestamptz, _>(At(until)),
+        ]);
+        let rows: Vec<JobRow> = statement.load(connection)?;
+        let mut all_readable = true;
+        for row in rows {
+            let id = row.job_id;
+            match row.claim() {
+                Ok(claim) => claims.push(claim),
+                Err(unreadable) => {
+                    end_unreadable(connection, id, now, &unreadable)?;
+                    all_readable = false;
+                }
+            }
+        }
+        // Those who stood behind an unreadable one come next.
+        if all_readable {
+            claims.sort_by_key(|claim| (claim.job.due_at, claim.job.id));
+            return Ok(claims);
+        }
+    }
+}
+
+/// Ends a job whose row cannot be read, so that it holds up nobody.
+fn end_unreadable(
+    connection: &mut PgConnection,
+    id: Uuid,
+    now: Timestamp,
+    unreadable: &StoreError,
+) -> Result<(), Failure> {
+    diesel::update(sync_jobs::table.find(id))
+        .set((
+            sync_jobs::status.eq(JobStatus::Error.as_str()),
+            sync_jobs::last_error.eq(Some(unreadable.to_string())),
+            sync_jobs::ended_at.eq(Some(At(now))),
+            sync_jobs::lease_until.eq(None::<At>),
+        ))
+        .execute(connection)?;
+    settle::show(connection, &[id], JobStatus::Error, now, None)
+}
+
 /// The newest lead that joined a job.
 fn newest_lead(connection: &mut PgConnection, job: Uuid) -> Result<Option<Uuid>, Failure> {
     let newest = leads::table
@@ -144,18 +217,12 @@ fn newest_lead(connection: &mut PgConnection, job: Uuid) -> Result<Option<Uuid>,
 impl SyncJobs for PostgresStore {
     async fn claim(&self, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Claim>, StoreError> {
         let clock = Arc::clone(&self.clock);
-        let statement = Statement::<ClaimDue>::new(vec![
-            bind::<Timestamptz, _>(At(now)),
-            bind::<Timestamptz, _>(At(now)),
-            bind::<BigInt, _>(i64::from(limit)),
-            bind::<Timestamptz, _>(At(now.plus(lease))),
-        ]);
         self.change(move |connection| {
             clock.refresh(connection)?;
-            let rows: Vec<JobRow> = statement.load(connection)?;
-            let mut claims = rows.into_iter().map(JobRow::claim).collect::<Result<Vec<_>, _>>()?;
-            claims.sort_by_key(|claim| (claim.job.due_at, claim.job.id));
-            Ok(claims)
+            connection.transaction(|connection| {
+                Statement::<LockClaims>::new(Vec::new()).execute(connection)?;
+                claim(connection, now, now.plus(lease), limit)
+            })
         })
         .await
     }

@@ -141,10 +141,11 @@ diesel::table! {
 }
 
 diesel::table! {
-    touchpoints (visitor_id, at, event_id) {
+    touchpoints (visitor_id, at, event_id, pixel_id) {
         visitor_id -> Binary,
         at -> BigInt,
         event_id -> Binary,
+        pixel_id -> Text,
         project_id -> Binary,
         session_id -> Binary,
         kind -> Text,

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::dsl::{count_star, exists, min, sql};
+use diesel::dsl::{count_star, exists, min, not, sql};
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use leadtrail_domain::crm::{FieldKey, PersonId};
 use leadtrail_domain::email::EmailHash;
 use leadtrail_domain::id::{LeadId, ProjectId, Slug, SyncJobId};
 use leadtrail_domain::ports::{AttemptRecord, JobCounts, JobFilter, Planned, StoreError, SyncJobs};
-use leadtrail_domain::sync::{Claim, Dossier, Lease, PlannedWrite, Settlement, SyncJob, Wanted};
+use leadtrail_domain::sync::{Claim, Dossier, JobStatus, Lease, PlannedWrite, Settlement, SyncJob, Wanted};
 use leadtrail_domain::time::Timestamp;
 
 use crate::SqliteStore;
@@ -22,6 +22,8 @@ use crate::schema::{crm_writes, sync_attempts, sync_jobs};
 
 /// Written out, not bound: only so is it known that `sync_jobs_due` holds all rows that are meant.
 const PENDING: &str = "status = 'pending'";
+
+diesel::alias!(sync_jobs as others: Others);
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = sync_jobs)]
@@ -90,6 +92,7 @@ fn leased(connection: &mut SqliteConnection, lease: &Lease) -> Outcome<Leased> {
     Ok(Leased { email_hash, sequence, account })
 }
 
+/// Of each person at most one: while a job is leased the person's others wait, and of those due the first comes first.
 fn claim(
     connection: &mut SqliteConnection,
     now: Timestamp,
@@ -97,27 +100,73 @@ fn claim(
     limit: u32,
 ) -> Outcome<Vec<Claim>> {
     let until = now.plus(lease);
-    let due: Vec<(JobRow, i64)> = sync_jobs::table
-        .filter(sql::<Bool>(PENDING))
-        .filter(sync_jobs::due_at.le(now.micros()))
-        .filter(sync_jobs::lease_until.is_null().or(sync_jobs::lease_until.le(now.micros())))
-        .order((sync_jobs::due_at, sync_jobs::job_id))
-        .limit(i64::from(limit))
-        .select((JobRow::as_select(), sync_jobs::lease_number))
-        .load(connection)?;
-    due.into_iter()
-        .map(|(row, number)| {
-            let job = row.read()?;
-            let lease = Lease { job_id: job.id, project_id: job.project_id, number: number + 1, until };
-            diesel::update(sync_jobs::table.find(job.id.0.as_bytes().as_slice()))
-                .set((
-                    sync_jobs::lease_number.eq(lease.number),
-                    sync_jobs::lease_until.eq(Some(until.micros())),
-                ))
-                .execute(connection)?;
-            Ok(Claim { job, lease })
-        })
-        .collect()
+    // Not by `PENDING`: the person's few jobs are found by the key that has the person in it.
+    let of_the_person = others
+        .filter(others.field(sync_jobs::project_id).eq(sync_jobs::project_id))
+        .filter(others.field(sync_jobs::email_hash).eq(sync_jobs::email_hash))
+        .filter(others.field(sync_jobs::status).eq(JobStatus::Pending.as_str()));
+    let is_leased = others.field(sync_jobs::lease_until).gt(Some(now.micros())).assume_not_null();
+    let (due_at, sequence) = (others.field(sync_jobs::due_at), others.field(sync_jobs::sequence));
+    let comes_first =
+        due_at.lt(sync_jobs::due_at).or(due_at.eq(sync_jobs::due_at).and(sequence.lt(sync_jobs::sequence)));
+    let in_the_way = of_the_person.filter(is_leased.or(comes_first));
+    let mut claims = Vec::new();
+    loop {
+        let free = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(claims.len());
+        let due: Vec<(JobRow, i64)> = sync_jobs::table
+            .filter(sql::<Bool>(PENDING))
+            .filter(sync_jobs::due_at.le(now.micros()))
+            .filter(sync_jobs::lease_until.is_null().or(sync_jobs::lease_until.le(now.micros())))
+            .filter(not(exists(in_the_way)))
+            .order((sync_jobs::due_at, sync_jobs::job_id))
+            .limit(i64::try_from(free).unwrap_or(i64::MAX))
+            .select((JobRow::as_select(), sync_jobs::lease_number))
+            .load(connection)?;
+        let mut all_readable = true;
+        for (row, number) in due {
+            let id = row.job_id.clone();
+            match row.read() {
+                Ok(job) => {
+                    let lease =
+                        Lease { job_id: job.id, project_id: job.project_id, number: number + 1, until };
+                    diesel::update(sync_jobs::table.find(&id))
+                        .set((
+                            sync_jobs::lease_number.eq(lease.number),
+                            sync_jobs::lease_until.eq(Some(until.micros())),
+                        ))
+                        .execute(connection)?;
+                    claims.push(Claim { job, lease });
+                }
+                Err(unreadable) => {
+                    end_unreadable(connection, &id, now, &unreadable)?;
+                    all_readable = false;
+                }
+            }
+        }
+        // Those who stood behind an unreadable one come next.
+        if all_readable {
+            claims.sort_by_key(|claim: &Claim| (claim.job.due_at, claim.job.id));
+            return Ok(claims);
+        }
+    }
+}
+
+/// Ends a job whose row cannot be read, so that it holds up nobody.
+fn end_unreadable(
+    connection: &mut SqliteConnection,
+    id: &[u8],
+    now: Timestamp,
+    unreadable: &StoreError,
+) -> Outcome<()> {
+    diesel::update(sync_jobs::table.find(id))
+        .set((
+            sync_jobs::status.eq(JobStatus::Error.as_str()),
+            sync_jobs::last_error.eq(Some(unreadable.to_string())),
+            sync_jobs::ended_at.eq(Some(now.micros())),
+            sync_jobs::lease_until.eq(None::<i64>),
+        ))
+        .execute(connection)?;
+    settle::show(connection, id, JobStatus::Error, now, None)
 }
 
 fn plan(connection: &mut SqliteConnection, lease: &Lease, write: &PlannedWrite) -> Outcome<Planned> {

@@ -10,7 +10,7 @@ use leadtrail_domain::ports::{StoreError, Visits};
 use leadtrail_domain::visit::{Changes, Known, VisitQuery};
 
 pub(crate) use self::event_row::EventRow;
-pub(crate) use self::load::{last_event_of_session, touch_of};
+pub(crate) use self::load::last_event_of_session;
 use crate::SqliteStore;
 use crate::failure::Outcome;
 use crate::schema::{tracking_events as events, visitors};

@@ -9,6 +9,7 @@ use diesel::prelude::*;
 use leadtrail_contract::Stores;
 use leadtrail_contract::fixtures::{Tenant, at, email, event_query, key, person_query};
 use leadtrail_domain::ports::{Clock, Durability, JobFilter, Maintenance, Page, StoreError};
+use leadtrail_domain::sync::JobStatus;
 use leadtrail_domain::visit::{Freshness, VisitQuery};
 use leadtrail_store_sqlite::SqliteStore;
 
@@ -164,8 +165,6 @@ async fn an_unreadable_row_is_named() {
     );
     file.execute("UPDATE sync_jobs SET persons = '[]', looks = -1, lease_until = NULL");
     let answer = stores.sync_jobs.jobs(project, &JobFilter::default(), 1).await;
-    assert_eq!(place(answer), ("sync_jobs", "looks", job_id.clone()));
-    let answer = stores.sync_jobs.claim(at(100), Duration::from_mins(1), 1).await;
     assert_eq!(place(answer), ("sync_jobs", "looks", job_id));
 
     file.execute("UPDATE api_keys SET scopes = '[\"everything\"]'");
@@ -204,4 +203,44 @@ async fn nothing_is_asked_of_a_store_that_nothing_is_asked_of() {
     let known = stores.visits.load(&VisitQuery::default()).await.unwrap();
     assert_eq!((known.events, known.visitors), (BTreeMap::new(), BTreeMap::new()));
     stores.visits.commit(&leadtrail_domain::visit::Changes::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_unreadable_job_ends_and_holds_up_nobody() {
+    let file = File::migrated().await;
+    let stores = file.stores();
+    let tenant = Tenant::create(&stores, 1).await;
+    let visitor = tenant.visitor(1);
+    stores.visits.commit(&visitor.arrives(0)).await.unwrap();
+    for (minute, address, sequence) in [
+        (1, "jane@example.com", 1),
+        (2, "joan@example.com", 1),
+        (3, "jane@example.com", 2),
+        (4, "jim@example.com", 1),
+        (5, "jill@example.com", 1),
+    ] {
+        stores.visits.commit(&visitor.submits(1, 0, minute, address, sequence)).await.unwrap();
+    }
+    let hex = |minute| format!("x'{}'", visitor.job_id(minute).0.simple());
+    let frozen = "UPDATE sync_jobs SET wanted = '{\"secret\": 1' WHERE job_id = ";
+    file.execute(&format!("{frozen}{}", hex(1)));
+    file.execute(&format!("UPDATE sync_jobs SET looks = -1 WHERE job_id = {}", hex(4)));
+
+    let claims = stores.sync_jobs.claim(at(60), Duration::from_mins(2), 2).await.unwrap();
+
+    // As many as asked for, the other job of the same person among them.
+    let ids: Vec<_> = claims.iter().map(|claim| claim.job.id).collect();
+    assert_eq!(ids, [visitor.job_id(2), visitor.job_id(3)]);
+    let claims = stores.sync_jobs.claim(at(61), Duration::from_mins(2), 10).await.unwrap();
+    assert_eq!(claims.iter().map(|claim| claim.job.id).collect::<Vec<_>>(), [visitor.job_id(5)]);
+    file.execute(&format!("UPDATE sync_jobs SET looks = 0 WHERE job_id = {}", hex(4)));
+    let job = stores.sync_jobs.job(tenant.id(), visitor.job_id(4)).await.unwrap().unwrap();
+    let reason = format!("corrupt row in sync_jobs.looks, id {}", visitor.job_id(4).0);
+    assert_eq!((job.status, job.last_error, job.ended_at), (JobStatus::Error, Some(reason), Some(at(61))));
+    file.execute(&format!("UPDATE sync_jobs SET wanted = NULL WHERE job_id = {}", hex(1)));
+    let job = stores.sync_jobs.job(tenant.id(), visitor.job_id(1)).await.unwrap().unwrap();
+    let reason = format!("corrupt row in sync_jobs.wanted, id {}", visitor.job_id(1).0);
+    assert_eq!((job.status, job.last_error, job.ended_at), (JobStatus::Error, Some(reason), Some(at(60))));
+    let event = stores.visits.event(tenant.id(), &visitor.pixel_id, visitor.event_id(1)).await.unwrap();
+    assert_eq!(event.unwrap().sync.status, Some(JobStatus::Error));
 }

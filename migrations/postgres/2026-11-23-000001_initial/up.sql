@@ -64,6 +64,8 @@ CREATE TABLE touchpoints (
     visitor_id uuid NOT NULL,
     at timestamptz NOT NULL,
     event_id uuid NOT NULL,
+    -- In the key, because the ids of events are unique per pixel only.
+    pixel_id text COLLATE "C" NOT NULL,
     project_id uuid NOT NULL,
     session_id uuid NOT NULL,
     kind text NOT NULL CHECK (kind IN ('utm', 'click_id', 'referrer', 'direct')),
@@ -73,7 +75,7 @@ CREATE TABLE touchpoints (
     channel text,
     touch jsonb NOT NULL,
     rules_version integer NOT NULL,
-    PRIMARY KEY (visitor_id, at, event_id)
+    PRIMARY KEY (visitor_id, at, event_id, pixel_id)
 );
 
 CREATE TABLE tracking_events (

@@ -70,6 +70,8 @@ CREATE TABLE touchpoints (
     visitor_id BLOB NOT NULL,
     at INTEGER NOT NULL,
     event_id BLOB NOT NULL,
+    -- In the key, because the ids of events are unique per pixel only.
+    pixel_id TEXT NOT NULL,
     project_id BLOB NOT NULL,
     session_id BLOB NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('utm', 'click_id', 'referrer', 'direct')),
@@ -80,7 +82,7 @@ CREATE TABLE touchpoints (
     -- The whole touch; the columns beside it are for reports.
     touch TEXT NOT NULL,
     rules_version INTEGER NOT NULL,
-    PRIMARY KEY (visitor_id, at, event_id)
+    PRIMARY KEY (visitor_id, at, event_id, pixel_id)
 ) STRICT;
 
 -- A rowid table: with the key's order as the table's own (WITHOUT ROWID) a row takes three times the space.

@@ -249,7 +249,10 @@ impl State {
         }
         let data = match operation {
             Operation::Search => self.search(&query),
-            Operation::ListPersons => self.changed_since(&query["updated_since"])?,
+            Operation::ListPersons => match query.get("ids") {
+                Some(ids) => self.with_ids(ids),
+                None => self.changed_since(&query["updated_since"])?,
+            },
             Operation::ReadPerson => self.person(id.unwrap_or_default())?,
             Operation::PatchPerson => self.patch(id.unwrap_or_default(), request)?,
             Operation::ListFields => return Ok(self.fields_page(query.get("cursor"))),
@@ -269,7 +272,7 @@ impl State {
                 &["term", "fields", "exact_match", "organization_id", "include_fields", "limit", "cursor"],
             ),
             Operation::ListPersons => (
-                &["updated_since"],
+                if query.contains_key("ids") { &["ids"] } else { &["updated_since"] },
                 &[
                     "updated_since",
                     "updated_until",
@@ -297,6 +300,10 @@ impl State {
                     "sort_direction" => is_one_of(value, &["asc", "desc"]),
                     "updated_since" => {
                         value.len() == 20 && value.ends_with('Z') && value.parse::<Timestamp>().is_ok()
+                    }
+                    "ids" => {
+                        let ids: Vec<&str> = value.split(',').collect();
+                        ids.len() <= 100 && ids.iter().all(|id| id.parse::<u64>().is_ok())
                     }
                     "cursor" => value == "second-page",
                     _ => true,
@@ -342,6 +349,13 @@ impl State {
         let since: Timestamp = since.parse().map_err(|error| self.violation(format!("{since}: {error}")))?;
         let changed = self.persons.iter().filter(|(_, person)| person.added_at >= since);
         Ok(changed.map(|(id, person)| person.shown(*id)).collect())
+    }
+
+    /// Those of a list of ids that are there and not deleted.
+    fn with_ids(&self, ids: &str) -> Value {
+        let ids = ids.split(',').filter_map(|id| id.parse().ok());
+        let persons = ids.filter_map(|id: u64| Some((id, self.persons.get(&id)?)));
+        persons.filter(|(_, person)| !person.is_deleted).map(|(id, person)| person.shown(id)).collect()
     }
 
     fn person(&mut self, id: &str) -> Result<Value, Refusal> {

@@ -245,6 +245,35 @@ async fn the_search_is_asked_first_and_the_list_only_where_the_index_lags() {
 }
 
 #[tokio::test]
+async fn several_persons_with_one_address_are_dated_by_one_more_request() {
+    let fake = PipedriveFake::start().await;
+    let emails = ["jane@example.com".to_owned()];
+    let years = ["2024-01-02T03:04:05Z", "2026-01-02T03:04:05Z", "2025-01-02T03:04:05Z"];
+    let years = years.map(|at| at.parse::<Timestamp>().unwrap());
+    let mut expected: Vec<_> = years.map(|at| (fake.add_person("Jane", "Doe", &emails, at), Some(at))).into();
+    // A near match of the index is nobody to be asked about.
+    fake.add_person("Jim", "Doe", &["not-jane@example.com".to_owned()], Timestamp::EPOCH);
+    let crm = fake.crm();
+    let dated = async || {
+        let found = crm.find(&by_email("jane@example.com")).await.unwrap();
+        found.into_iter().map(|candidate| (candidate.id, candidate.added_at)).collect::<Vec<_>>()
+    };
+    assert_eq!(dated().await, expected);
+    assert_eq!((fake.count(Operation::Search), fake.count(Operation::ListPersons)), (1, 1));
+
+    // Who has gone since the index was made is still a candidate: reading will tell.
+    let without_one = json!({"success": true, "data": [
+        {"id": 1, "add_time": "2024-01-02T03:04:05Z"}, {"id": 3, "add_time": "2025-01-02T03:04:05Z"},
+    ]});
+    fake.answer_next(Operation::ListPersons, ResponseTemplate::new(200).set_body_json(without_one));
+    expected[1].1 = None;
+    assert_eq!(dated().await, expected);
+
+    fake.answer_next(Operation::ListPersons, status(401));
+    assert!(matches!(crm.find(&by_email("jane@example.com")).await, Err(CrmError::Auth(_))));
+}
+
+#[tokio::test]
 async fn persons_without_names_e_mails_or_ids_are_no_obstacle() {
     let fake = PipedriveFake::start().await;
     let items = json!([

@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::raw::form_in;
-use super::{
-    Client, Consent, Event, EventKind, Form, Prop, RawEvent, RawForm, RawSize, Scalar, Size, VisitorName,
-};
-use crate::click_id::Implies;
+use super::form::form_of;
+use super::{Client, Consent, Event, EventKind, Form, Prop, RawEvent, RawSize, Scalar, Size, VisitorName};
+use crate::click_id::{self, Implies};
 use crate::id::{EventId, VisitorCookie};
 use crate::project::{
     BotMode, ConsentMode, GpcMode, IGNORED_REFERRERS, IpMode, PixelContext, ProjectSettings,
@@ -18,7 +16,7 @@ use crate::signals::Signals;
 use crate::text::{self, PARAMETER_CHARS_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX, USER_AGENT_CHARS_MAX};
 use crate::time::Timestamp;
 use crate::touch::TouchKind;
-use crate::web_url::{WebUrl, site_of};
+use crate::web_url::{self, WebUrl, site_of};
 
 /// How far behind `received_at` a client's clock is believed.
 pub const CLIENT_CLOCK_BEHIND_MAX: Duration = Duration::from_hours(72);
@@ -132,8 +130,12 @@ impl Event {
         let unlinked = by_gpc
             || consent == Some(Consent::Denied)
             || (settings.consent == ConsentMode::Required && consent != Some(Consent::Granted));
+        let (mut page_url, mut referrer_url) =
+            (String::from(page.clone()), referrer.as_ref().map(|r| r.kept.clone()));
         if unlinked {
             signals.click_ids.clear();
+            page_url = without_click_ids(&page_url);
+            referrer_url = referrer_url.map(|url| without_click_ids(&url));
         }
         let form = raw.form.as_ref().map(|form| form_of(form, context.pixel)).filter(|form| !form.is_empty());
         let kind = kind_of(raw, form.as_ref());
@@ -159,16 +161,16 @@ impl Event {
             } else {
                 VisitorName::Cookie(cookie_of(raw, context))
             },
-            page_url: page.into(),
+            page_url,
             page_title: raw.text("page_title").and_then(|title| text::clean(title, TITLE_CHARS_MAX)),
-            referrer_url: referrer.map(|referrer| referrer.kept),
+            referrer_url,
             signals,
             form,
             viewport: raw.viewport.and_then(size_of),
             screen: raw.screen.and_then(size_of),
             language: raw.text("language").and_then(|tag| text::clean(tag, LANGUAGE_CHARS_MAX)),
             props: raw.props.as_deref().map(props_of).unwrap_or_default(),
-            value: number_of(raw.scalar("value")),
+            value: raw.scalar("value").to_number(),
             consent,
             client: client_of(&context.client, settings, unlinked),
         };
@@ -177,6 +179,11 @@ impl Event {
 }
 
 type Query = Vec<(String, String)>;
+
+/// The address without the parameters that would recognise who clicked.
+fn without_click_ids(url: &str) -> String {
+    web_url::with_parameters(url, |name| click_id::lookup(name).is_none())
+}
 
 fn parse_page(raw: &RawEvent<'_>) -> Result<(WebUrl, Query), Rejected> {
     let problem = match raw.text("page_url") {
@@ -320,6 +327,7 @@ fn occurred_at(raw: &RawEvent<'_>, received_at: Timestamp) -> Timestamp {
             let text = text.trim();
             text.parse().ok().or_else(|| text.parse::<i64>().ok().map(Timestamp::from_millis))
         }
+        Scalar::Integer(millis) => i64::try_from(*millis).ok().map(Timestamp::from_millis),
         Scalar::Number(millis) => whole(*millis).map(Timestamp::from_millis),
         Scalar::Absent | Scalar::Bool(_) => None,
     };
@@ -339,15 +347,6 @@ fn whole(number: f64) -> Option<i64> {
     (number.is_finite() && number.abs() <= LIMIT).then_some(number as i64)
 }
 
-fn number_of(value: &Scalar<'_>) -> Option<f64> {
-    let number = match value {
-        Scalar::Number(number) => Some(*number),
-        Scalar::Text(text) => text.trim().parse().ok(),
-        Scalar::Absent | Scalar::Bool(_) => None,
-    };
-    number.filter(|number| number.is_finite())
-}
-
 fn size_of(raw: RawSize) -> Option<Size> {
     let side = |value: f64| {
         let pixels = whole(value.round()).and_then(|pixels| u32::try_from(pixels).ok());
@@ -364,7 +363,10 @@ fn props_of(raw: &[(Cow<'_, str>, Scalar<'_>)]) -> BTreeMap<String, Prop> {
         let value = match value {
             Scalar::Absent => continue,
             Scalar::Bool(value) => Prop::Bool(*value),
-            Scalar::Number(value) => Prop::Number(*value),
+            Scalar::Integer(_) | Scalar::Number(_) => match value.to_number() {
+                Some(number) => Prop::Number(number),
+                None => continue,
+            },
             Scalar::Text(value) => match text::clean(value, PARAMETER_CHARS_MAX) {
                 Some(value) => Prop::Text(value),
                 None => continue,
@@ -409,108 +411,6 @@ fn masked(ip: IpAddr) -> IpAddr {
             IpAddr::V6(Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0))
         }
     }
-}
-
-const EMAIL_FIELDS: &[&str] = &[
-    "email",
-    "e-mail",
-    "e_mail",
-    "mail",
-    "email_address",
-    "email-address",
-    "emailaddress",
-    "your-email",
-    "your_email",
-    "work_email",
-    "business_email",
-];
-const FIRST_NAME_FIELDS: &[&str] = &[
-    "first_name",
-    "first-name",
-    "firstname",
-    "first name",
-    "fname",
-    "f_name",
-    "given-name",
-    "given_name",
-    "givenname",
-];
-const LAST_NAME_FIELDS: &[&str] = &[
-    "last_name",
-    "last-name",
-    "lastname",
-    "last name",
-    "lname",
-    "l_name",
-    "surname",
-    "family-name",
-    "family_name",
-    "familyname",
-];
-const FULL_NAME_FIELDS: &[&str] = &["name", "full_name", "full-name", "fullname", "your-name", "your_name"];
-
-fn form_of(raw: &RawForm<'_>, pixel: &PixelContext) -> Form {
-    let entries = match raw {
-        RawForm::Fields(entries) => Cow::Borrowed(entries.as_slice()),
-        RawForm::Text(text) => Cow::Owned(form_in(text).unwrap_or_default()),
-        RawForm::Other => return Form::default(),
-    };
-    let mut form = Form::default();
-    let mut full_name = None;
-    for (name, value) in entries.iter() {
-        let name = name.trim().to_lowercase();
-        let Some(value) = value.to_text().and_then(|value| text::clean(&value, PARAMETER_CHARS_MAX)) else {
-            continue;
-        };
-        if is_sensitive(&name, &value) {
-            continue;
-        }
-        if EMAIL_FIELDS.contains(&&*name) {
-            if form.email.is_none() {
-                form.email = value.parse().ok();
-            }
-        } else if FIRST_NAME_FIELDS.contains(&&*name) {
-            form.first_name.get_or_insert(value);
-        } else if LAST_NAME_FIELDS.contains(&&*name) {
-            form.last_name.get_or_insert(value);
-        } else if pixel.pixel.settings.form_fields.contains(&name) {
-            form.extra.entry(name).or_insert(value);
-        } else if FULL_NAME_FIELDS.contains(&&*name) {
-            full_name.get_or_insert(value);
-        }
-    }
-    if let (None, None, Some(full)) = (&form.first_name, &form.last_name, full_name) {
-        let (first, last) = full.split_once(' ').unwrap_or((&full, ""));
-        form.first_name = text::clean(first, PARAMETER_CHARS_MAX);
-        form.last_name = text::clean(last, PARAMETER_CHARS_MAX);
-    }
-    form
-}
-
-/// Whether a field must not be kept, whatever the pixel says: passwords, and values that look like a payment card
-/// (13 to 19 digits with a right Luhn sum, ISO/IEC 7812-1) or a US social security number.
-fn is_sensitive(name: &str, value: &str) -> bool {
-    let digits: Vec<u32> = value.chars().filter_map(|c| c.to_digit(10)).collect();
-    let only_digits = value.chars().all(|c| c.is_ascii_digit() || matches!(c, ' ' | '-' | '.'));
-    let parts: Vec<usize> = value.split('-').map(str::len).collect();
-    name.contains("password")
-        || name.contains("passwd")
-        || (only_digits && (13..=19).contains(&digits.len()) && luhn_holds(&digits))
-        || (only_digits && parts == [3, 2, 4])
-}
-
-fn luhn_holds(digits: &[u32]) -> bool {
-    let sum: u32 = digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(place, digit)| match (place % 2, digit * 2) {
-            (0, _) => *digit,
-            (_, doubled) if doubled > 9 => doubled - 9,
-            (_, doubled) => doubled,
-        })
-        .sum();
-    sum.is_multiple_of(10)
 }
 
 #[cfg(test)]
@@ -708,6 +608,7 @@ mod tests {
         assert_eq!(event.visitor, VisitorName::Unlinked);
         assert_eq!((event.signals.click_ids.len(), event.client.ip), (0, None));
         assert_eq!(event.signals.utm.source.as_deref(), Some("x"));
+        assert_eq!(event.page_url, "https://a.example/?utm_source=x");
 
         let mut strict = pixel;
         strict.project.settings.consent = ConsentMode::Required;

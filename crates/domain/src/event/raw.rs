@@ -7,7 +7,11 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// How many signal parameters, form fields or properties of one message are read; further ones are ignored.
+use super::form;
+use crate::signals::{self, Recognised};
+
+/// How many form fields, properties or `utm_*` parameters beyond the known ones of one message are read; further ones
+/// are ignored.
 const ENTRIES_MAX: usize = 200;
 
 /// A message as it was sent, borrowing from its text. Made from JSON (`Deserialize`) or from a query
@@ -19,7 +23,7 @@ pub struct RawEvent<'a> {
     pub(super) viewport: Option<RawSize>,
     pub(super) screen: Option<RawSize>,
     pub(super) props: Option<Vec<(Cow<'a, str>, Scalar<'a>)>>,
-    /// Every other field: those that are signals are picked out by the registry.
+    /// The fields that are signals.
     pub(super) parameters: Vec<(Cow<'a, str>, Scalar<'a>)>,
 }
 
@@ -48,7 +52,7 @@ impl<'a> RawEvent<'a> {
                 raw.scalars[index].get_or_insert(Scalar::Text(value));
             } else if name == "form_data" {
                 raw.form.get_or_insert(RawForm::Text(value));
-            } else if raw.parameters.len() < ENTRIES_MAX {
+            } else if raw.has_room_for(&name) {
                 raw.parameters.push((name, Scalar::Text(value)));
             }
         }
@@ -77,6 +81,15 @@ impl<'a> RawEvent<'a> {
         }
     }
 
+    /// Whether a parameter is read: every known signal, and a bounded number of other `utm_*`.
+    fn has_room_for(&self, name: &str) -> bool {
+        match signals::recognise(name) {
+            Recognised::Known => true,
+            Recognised::OtherUtm => self.parameters.len() < ENTRIES_MAX,
+            Recognised::Not => false,
+        }
+    }
+
     pub(super) fn scalar(&self, field: &'static str) -> &Scalar<'a> {
         let index = SCALARS.iter().position(|name| *name == field);
         index.and_then(|index| self.scalars[index].as_ref()).unwrap_or(&Scalar::Absent)
@@ -95,7 +108,9 @@ pub enum Scalar<'a> {
     Absent,
     /// A text.
     Text(Cow<'a, str>),
-    /// A number.
+    /// A whole number, exact: ids are sent as numbers, too.
+    Integer(i128),
+    /// Any other number.
     Number(f64),
     /// True or false.
     Bool(bool),
@@ -106,14 +121,27 @@ impl Scalar<'_> {
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
-            Self::Absent | Self::Number(_) | Self::Bool(_) => None,
+            Self::Absent | Self::Integer(_) | Self::Number(_) | Self::Bool(_) => None,
         }
+    }
+
+    /// The number, where it is one or a text that shows one; finite.
+    pub(super) fn to_number(&self) -> Option<f64> {
+        let number = match self {
+            Self::Text(text) => text.trim().parse().ok(),
+            #[expect(clippy::cast_precision_loss, clippy::as_conversions, reason = "asked for as a double")]
+            Self::Integer(number) => Some(*number as f64),
+            Self::Number(number) => Some(*number),
+            Self::Absent | Self::Bool(_) => None,
+        };
+        number.filter(|number| number.is_finite())
     }
 
     /// The text, or a number as text.
     pub(super) fn to_text(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Integer(number) => Some(Cow::Owned(number.to_string())),
             Self::Number(number) => Some(Cow::Owned(number.to_string())),
             Self::Absent | Self::Bool(_) => None,
         }
@@ -172,7 +200,7 @@ impl<'de> Visitor<'de> for EventVisitor {
                     };
                     once(&mut raw.props, "props", entries)?;
                 }
-                _ if raw.parameters.len() < ENTRIES_MAX => {
+                _ if raw.has_room_for(&name) => {
                     let value: Scalar<'de> = map.next_value()?;
                     if raw.parameters.iter().any(|(known, _)| *known == name) {
                         return Err(de::Error::custom(format_args!("duplicate field `{name}`")));
@@ -247,22 +275,12 @@ impl<'de> Visitor<'de> for ScalarVisitor {
         Ok(Scalar::Number(value))
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::as_conversions,
-        reason = "JSON numbers are doubles to their senders"
-    )]
     fn visit_i64<E>(self, value: i64) -> Result<Self::Value, E> {
-        Ok(Scalar::Number(value as f64))
+        Ok(Scalar::Integer(value.into()))
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::as_conversions,
-        reason = "JSON numbers are doubles to their senders"
-    )]
     fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Scalar::Number(value as f64))
+        Ok(Scalar::Integer(value.into()))
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
@@ -300,7 +318,7 @@ impl<'de> Visitor<'de> for FormVisitor {
             if entries.iter().any(|(known, _)| *known == name) {
                 return Err(de::Error::custom("duplicate field in an object"));
             }
-            if entries.len() < ENTRIES_MAX {
+            if entries.len() < ENTRIES_MAX || form::is_allowed(&name) {
                 entries.push((name, value));
             }
         }
@@ -346,11 +364,7 @@ impl<'de> Deserialize<'de> for RawSize {
             return Ok(Self::default());
         };
         let side = |name: &str| {
-            entries.iter().find(|(known, _)| known == name).and_then(|(_, value)| match value {
-                Scalar::Number(number) => Some(*number),
-                Scalar::Text(text) => text.trim().parse().ok(),
-                Scalar::Absent | Scalar::Bool(_) => None,
-            })
+            entries.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.to_number())
         };
         Ok(Self { width: side("width"), height: side("height") })
     }
@@ -391,7 +405,7 @@ mod tests {
         assert_eq!(raw.viewport, Some(RawSize::default()));
         assert_eq!(raw.form, Some(RawForm::Other));
         assert!(
-            raw.parameters.iter().any(|(name, value)| name == "utm_source" && *value == Scalar::Number(12.0))
+            raw.parameters.iter().any(|(name, value)| name == "utm_source" && *value == Scalar::Integer(12))
         );
     }
 
@@ -405,6 +419,31 @@ mod tests {
         ] {
             assert!(read(json).unwrap_err().to_string().contains("duplicate field"), "{json}");
         }
+    }
+
+    #[test]
+    fn a_whole_number_is_read_exactly() {
+        let raw = read(r#"{"event_id":12345678901234567891,"gclid":9007199254740993}"#).unwrap();
+        assert_eq!(raw.scalar("event_id").to_text().as_deref(), Some("12345678901234567891"));
+        assert_eq!(raw.parameters[0].1.to_text().as_deref(), Some("9007199254740993"));
+    }
+
+    #[test]
+    fn however_much_stands_before_them_signals_and_names_of_a_form_are_read() {
+        let junk = |prefix: &str| (0..300).map(|n| format!(r#""{prefix}{n}":{n},"#)).collect::<String>();
+        let json = format!(
+            r#"{{{}{}"utm_source":"s","gclid":"g","form_data":{{{}"email":"e"}}}}"#,
+            junk("x"),
+            junk("utm_x"),
+            junk("f"),
+        );
+        let raw = read(&json).unwrap();
+        for name in ["utm_source", "gclid"] {
+            assert!(raw.parameters.iter().any(|(known, _)| known == name), "{name}");
+        }
+        let Some(RawForm::Fields(fields)) = raw.form else { panic!("a form") };
+        assert!(fields.iter().any(|(name, _)| name == "email"));
+        assert!(raw.parameters.len() <= ENTRIES_MAX + 2 && fields.len() <= ENTRIES_MAX + 1);
     }
 
     #[test]

@@ -17,10 +17,13 @@ use crate::time::Timestamp;
 #[async_trait]
 pub trait SyncJobs: Send + Sync {
     /// Claims pending jobs that are due at `now` and not leased beyond it, oldest due first, `limit` at most. Two
-    /// claimers never get the same job.
+    /// claimers never get the same job, nor two jobs of one person (project and e-mail) at a time: while one is leased
+    /// the person's others wait, and one claim takes one of each person.
+    ///
+    /// A row that cannot be read never holds up the others: it ends as `error`, and its `last_error` names the column.
     ///
     /// # Errors
-    /// `Transient` when the store is out of reach; `Corrupt` for an unreadable row.
+    /// `Transient` when the store is out of reach.
     async fn claim(&self, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Claim>, StoreError>;
 
     /// Extends leases until the given instant.

@@ -10,7 +10,7 @@ use crate::click_id;
 use crate::crm::{FieldName, FieldValue, WritePolicy};
 use crate::project::{CrmSettings, ProjectSettings, TouchChoice, UrlQuery};
 use crate::touch::Touch;
-use crate::web_url::without_query;
+use crate::web_url::with_parameters;
 
 /// One of our fields.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -289,17 +289,10 @@ pub(super) const PAGE_SEPARATOR: &str = ", ";
 /// An address as the CRM is told it: without fragment, its query reduced to UTM parameters and click ids unless the
 /// project wants all of it.
 fn told_url(url: &str, query: UrlQuery) -> String {
-    let base = without_query(url);
-    let until_fragment = url.split('#').next().unwrap_or(url);
-    let Some((_, parameters)) = until_fragment.split_once('?') else { return base.to_owned() };
-    let kept: Vec<&str> = parameters
-        .split('&')
-        .filter(|pair| {
-            let name = pair.split('=').next().unwrap_or(pair).to_ascii_lowercase();
-            query == UrlQuery::Full || name.starts_with("utm_") || click_id::lookup(&name).is_some()
-        })
-        .collect();
-    if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) }
+    with_parameters(url, |name| {
+        let is_utm = name.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("utm_"));
+        query == UrlQuery::Full || is_utm || click_id::lookup(name).is_some()
+    })
 }
 
 #[cfg(test)]

@@ -28,7 +28,12 @@ pub fn next_look(job: &SyncJob, looks: u32, now: Timestamp, retries: &[Duration]
 
 /// Whether the look that comes now is the first or the last: only then is the name looked for too.
 pub fn looks_by_name(looks_before: u32, retries: &[Duration]) -> bool {
-    looks_before == 0 || usize::try_from(looks_before).is_ok_and(|looks| looks >= retries.len())
+    looks_before == 0 || is_last_look(looks_before, retries)
+}
+
+/// Whether no look follows the one that comes now.
+pub fn is_last_look(looks_before: u32, retries: &[Duration]) -> bool {
+    usize::try_from(looks_before).is_ok_and(|looks| looks >= retries.len())
 }
 
 /// How a failed call is answered.

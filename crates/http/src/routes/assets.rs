@@ -39,9 +39,7 @@ pub(super) async fn pixel_script(request: HttpRequest) -> HttpResponse {
 
 pub(super) async fn index(request: HttpRequest) -> HttpResponse {
     let Some(file) = Files::get(INDEX) else { return Problem::NotFound.response(&request) };
-    let page = String::from_utf8_lossy(&file.data)
-        .replace("{{version}}", env!("CARGO_PKG_VERSION"))
-        .replace("{{repository}}", env!("CARGO_PKG_REPOSITORY"));
+    let page = String::from_utf8_lossy(&file.data).replace("{{version}}", env!("CARGO_PKG_VERSION"));
     HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
         .insert_header((CACHE_CONTROL, "no-cache"))

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use leadtrail_domain::time::Timestamp;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::serve::{Service, stop_signal};
+use super::serve::{Service, StopSignal};
 use super::{crm, pixel, project};
 use crate::cli::{Common, DemoArgs};
 use crate::output;
@@ -40,6 +41,7 @@ pub(super) async fn run(
     environment: &BTreeMap<String, String>,
     args: DemoArgs,
 ) -> anyhow::Result<ExitCode> {
+    let stop = StopSignal::listen()?;
     let folder =
         tempfile::Builder::new().prefix("leadtrail-demo-").tempdir().context("no temporary folder")?;
     let store = format!("sqlite:{}", folder.path().join("leadtrail.db").display());
@@ -75,7 +77,7 @@ pub(super) async fn run(
     introduce(service.address, folder.path())?;
     let view = View { sandbox, last_session: None };
     let watching = tokio::spawn(view.run(service.ingest.watch(), service.sync.watch()));
-    stop_signal().await?;
+    stop.received().await;
     watching.abort();
     service.stop().await?;
     let kept = if common.store.is_some() { "but for the given store, " } else { "" };
@@ -83,7 +85,7 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts on the usual port, or on any other where that is taken and none was asked for.
+/// Starts where it was asked to; where it was not, on the usual port, or on any other where that one is taken.
 async fn start(
     settings: &Settings,
     stores: &wiring::Stores,
@@ -95,8 +97,11 @@ async fn start(
         Accounts::from([(default_account(), crm)])
     };
     let usual = BIND.parse()?;
+    let is_taken = |error: &anyhow::Error| {
+        error.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::AddrInUse)
+    };
     match Service::start(settings, stores, accounts(), bind.unwrap_or(usual), true).await {
-        Err(_taken) if bind.is_none() => {
+        Err(error) if bind.is_none() && is_taken(&error) => {
             Service::start(settings, stores, accounts(), ([127, 0, 0, 1], 0).into(), true).await
         }
         started => started,
@@ -107,7 +112,7 @@ fn introduce(address: SocketAddr, folder: &std::path::Path) -> anyhow::Result<()
     let base = format!("http://{address}");
     output::line(&format!(
         "\
-Leadtrail demo: an ad click, a form, and the CRM that learns of it. Nothing leaves this machine.
+Leadtrail demo: an ad click, a form, and the CRM that learns of it. Nothing leaves this machine. Times are UTC.
 
   1  Open the demo site as if you had clicked an ad:
      {base}/demo/?utm_source=google&utm_medium=cpc&utm_campaign=spring&gclid=demo-click-1

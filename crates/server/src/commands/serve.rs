@@ -10,7 +10,7 @@ use leadtrail_app::sync_loop::{Accounts, SyncLoop};
 use leadtrail_app::{shutdown, upkeep};
 use leadtrail_enrich::Plain;
 use leadtrail_http::{Collector, HttpSettings};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use super::key::first_admin_key;
@@ -23,6 +23,7 @@ const SYNC_STOP_MAX: Duration = Duration::from_secs(2);
 
 /// Runs the service until it is told to stop.
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let stop = StopSignal::listen()?;
     let stores = wiring::open_ready(&settings.store).await?;
     wiring::require_durability(&stores, &settings.store).await?;
     if let Some(secret) = first_admin_key(&stores).await? {
@@ -31,7 +32,7 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let service =
         Service::start(settings, &stores, wiring::accounts(settings)?, settings.http.bind, false).await?;
     output::line(&format!("listening on http://{}", service.address))?;
-    stop_signal().await?;
+    stop.received().await;
     service.stop().await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -116,13 +117,27 @@ impl Service {
     }
 }
 
-/// Returns when the process is told to stop: SIGTERM, or Ctrl-C.
-pub(super) async fn stop_signal() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// What tells the process to stop: SIGTERM, or Ctrl-C.
+pub(super) struct StopSignal {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignal {
+    /// Listens from now on. Before that, either ends the process on the spot: whoever is told that the service runs may
+    /// stop it at once.
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?,
+        })
     }
-    Ok(())
+
+    /// Returns when the process is told to stop.
+    pub(super) async fn received(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{JobRow, held, newest_lead};
 use crate::column::{At, JsonText, parsed, ranged};
 use crate::error::Failure;
-use crate::schema::{identities, leads, sessions, touchpoints, tracking_events, visitors};
+use crate::schema::{identities, leads, sessions, tracking_events, visitors};
 use crate::statement::{Statement, Text, bind};
 use crate::visits::event_row::EventRow;
 
@@ -132,7 +132,6 @@ fn collect(connection: &mut PgConnection, lease: &Lease) -> Result<Dossier, Fail
         .get_result(connection)?;
     Ok(Dossier {
         session: SessionSpan { started_at, last_event_at: last_event_at.map_or(started_at, |at| at.0) },
-        latest_touch: latest_touch(connection, visitor)?,
         first_seen_at: first_seen_at.map_or(started_at, |at| at.0),
         last_seen_at: last_seen_at.map_or(lead.occurred_at, |at| at.0),
         visited_pages: visited_pages.load(connection)?,
@@ -141,23 +140,4 @@ fn collect(connection: &mut PgConnection, lease: &Lease) -> Result<Dossier, Fail
         event: event.stored(cookie)?,
         lead,
     })
-}
-
-/// The opening touch of the visitor's latest session.
-fn latest_touch(connection: &mut PgConnection, visitor: Uuid) -> Result<Option<Touch>, Failure> {
-    let latest: Option<(Uuid, Uuid)> = sessions::table
-        .filter(sessions::visitor_id.eq(visitor))
-        .order((sessions::started_at.desc(), sessions::session_id.desc()))
-        .select((sessions::session_id, sessions::opening_event_id))
-        .first(connection)
-        .optional()?;
-    let Some((session, opening)) = latest else { return Ok(None) };
-    let touch: Option<JsonText> = touchpoints::table
-        .filter(touchpoints::visitor_id.eq(visitor))
-        .filter(touchpoints::event_id.eq(opening))
-        .filter(touchpoints::session_id.eq(session))
-        .select(touchpoints::touch)
-        .first(connection)
-        .optional()?;
-    Ok(touch.map(|touch| touch.parse("touchpoints", "touch", opening)).transpose()?)
 }

@@ -54,7 +54,7 @@ pub(super) fn record(
                 .execute(connection)?;
             let person = persons.first().filter(|_| *status == JobStatus::Synced);
             show(connection, &[job.job_id], *status, at, person)?;
-            if !written.is_empty() {
+            if written.iter().any(|write| !write.patch.is_empty()) {
                 enter(connection, &job, written, at)?;
                 supersede(connection, &job, at)?;
             }
@@ -141,7 +141,7 @@ fn supersede(connection: &mut PgConnection, job: &JobRow, at: Timestamp) -> Resu
 ///
 /// No index leads from a lead to its events. The visitors who gave the lead's e-mail lead there, by the index on
 /// (visitor, time): whoever repeats a form has given it too.
-fn show(
+pub(super) fn show(
     connection: &mut PgConnection,
     jobs: &[Uuid],
     status: JobStatus,

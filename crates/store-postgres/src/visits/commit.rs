@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use leadtrail_domain::id::{ProjectId, SyncJobId, VisitorCookie};
 use leadtrail_domain::ports::StoreError;
-use leadtrail_domain::touch::{RULES_VERSION, TouchKind};
+use leadtrail_domain::touch::RULES_VERSION;
 use leadtrail_domain::visit::Changes;
 
 use super::event_row::{self, event_columns, event_placeholders};
@@ -45,9 +45,9 @@ macro_rules! visits_sql {
                     source, medium, campaign, channel, landing_page)
                 SELECT * FROM UNNEST({}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
             ), new_touchpoints AS (
-                INSERT INTO touchpoints (visitor_id, at, event_id, project_id, session_id, kind,
+                INSERT INTO touchpoints (visitor_id, at, event_id, pixel_id, project_id, session_id, kind,
                     source, medium, campaign, channel, touch, rules_version)
-                SELECT * FROM UNNEST({}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
+                SELECT * FROM UNNEST({}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
             ), new_events AS (
                 INSERT INTO tracking_events (",
             event_columns!(),
@@ -185,9 +185,10 @@ fn push_visits(columns: &mut Columns, changes: &Changes) {
     columns.uuids(touches.iter().map(|new| new.visitor_id.0));
     columns.instants(touches.iter().map(|new| new.touch.at));
     columns.uuids(touches.iter().map(|new| new.touch.event_id.uuid()));
+    columns.texts(touches.iter().map(|new| new.touch.pixel_id.as_str()));
     columns.uuids(touches.iter().map(|new| new.project_id.0));
     columns.uuids(touches.iter().map(|new| new.touch.session_id.0));
-    columns.texts(touches.iter().map(|new| kind_name(new.touch.kind)));
+    columns.texts(touches.iter().map(|new| new.touch.kind.as_str()));
     columns.optional_texts(attributions.iter().map(|attribution| attribution.source.as_deref()));
     columns.optional_texts(attributions.iter().map(|attribution| attribution.medium.as_deref()));
     columns.optional_texts(attributions.iter().map(|attribution| attribution.campaign.as_deref()));
@@ -248,13 +249,4 @@ fn push_leads(columns: &mut Columns, changes: &Changes, joined: &BTreeSet<(SyncJ
 fn push_counts(columns: &mut Columns, changes: &Changes) {
     columns.count(changes.assumed.len());
     columns.count(changes.widened.len());
-}
-
-fn kind_name(kind: TouchKind) -> &'static str {
-    match kind {
-        TouchKind::Utm => "utm",
-        TouchKind::ClickId => "click_id",
-        TouchKind::Referrer => "referrer",
-        TouchKind::Direct => "direct",
-    }
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use diesel::prelude::*;
 use diesel::sql_types::{Nullable, Text as TextSql};
 use leadtrail_domain::email::EmailHash;
-use leadtrail_domain::id::{EventId, LeadId, SessionId, SyncJobId, VisitorCookie, VisitorId};
+use leadtrail_domain::id::{EventId, LeadId, SessionId, Slug, SyncJobId, VisitorCookie, VisitorId};
 use leadtrail_domain::ports::StoreError;
 use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::touch::{Attribution, Touch};
 use leadtrail_domain::visit::{
     Answer, EventKey, Known, KnownPerson, KnownSession, KnownSubmission, KnownVisitor, PersonKey, VisitQuery,
-    VisitorKey,
+    VisitorKey, WaitingJob,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -86,18 +86,19 @@ macro_rules! visitors_sql {
                         ) k
                     ),
                     'touches', (
-                        SELECT json_agg(t.touch ORDER BY t.at, t.event_id)
+                        SELECT json_agg(t.touch ORDER BY t.at, t.event_id, t.pixel_id)
                         FROM (
-                            SELECT DISTINCT ON (u.at, u.event_id) u.at, u.event_id, u.touch
+                            SELECT DISTINCT ON (u.at, u.event_id, u.pixel_id) u.at, u.event_id, u.pixel_id, u.touch
                             FROM (
-                                (SELECT at, event_id, touch FROM touchpoints WHERE visitor_id = v.visitor_id
-                                 ORDER BY at DESC, event_id DESC LIMIT 64)
+                                (SELECT at, event_id, pixel_id, touch FROM touchpoints WHERE visitor_id = v.visitor_id
+                                 ORDER BY at DESC, event_id DESC, pixel_id DESC LIMIT 64)
                                 UNION ALL
-                                (SELECT at, event_id, touch FROM touchpoints WHERE visitor_id = v.visitor_id
-                                 ORDER BY at, event_id LIMIT 1)
+                                (SELECT at, event_id, pixel_id, touch FROM touchpoints WHERE visitor_id = v.visitor_id
+                                 ORDER BY at, event_id, pixel_id LIMIT 1)
                                 UNION ALL
-                                (SELECT at, event_id, touch FROM touchpoints
-                                 WHERE visitor_id = v.visitor_id AND kind <> 'direct' ORDER BY at, event_id LIMIT 1)
+                                (SELECT at, event_id, pixel_id, touch FROM touchpoints
+                                 WHERE visitor_id = v.visitor_id AND kind <> 'direct'
+                                 ORDER BY at, event_id, pixel_id LIMIT 1)
                             ) u
                         ) t
                     )
@@ -130,29 +131,30 @@ macro_rules! people_sql {
                         WHERE i.project_id = q.project_id AND i.email_hash = q.email_hash
                     ),
                     'touches', (
-                        SELECT json_agg(t.touch ORDER BY t.at, t.event_id, t.visitor_id)
+                        SELECT json_agg(t.touch ORDER BY t.at, t.event_id, t.pixel_id, t.visitor_id)
                         FROM (
-                            SELECT DISTINCT ON (u.at, u.event_id, u.visitor_id) u.at, u.event_id, u.visitor_id, u.touch
+                            SELECT DISTINCT ON (u.at, u.event_id, u.pixel_id, u.visitor_id)
+                                u.at, u.event_id, u.pixel_id, u.visitor_id, u.touch
                             FROM (
-                                (SELECT t.at, t.event_id, t.visitor_id, t.touch
+                                (SELECT t.at, t.event_id, t.pixel_id, t.visitor_id, t.touch
                                  FROM identities i JOIN touchpoints t ON t.visitor_id = i.visitor_id
                                  WHERE i.project_id = q.project_id AND i.email_hash = q.email_hash
-                                 ORDER BY t.at DESC, t.event_id DESC, t.visitor_id DESC LIMIT 64)
+                                 ORDER BY t.at DESC, t.event_id DESC, t.pixel_id DESC, t.visitor_id DESC LIMIT 64)
                                 UNION ALL
-                                (SELECT t.at, t.event_id, t.visitor_id, t.touch
+                                (SELECT t.at, t.event_id, t.pixel_id, t.visitor_id, t.touch
                                  FROM identities i JOIN touchpoints t ON t.visitor_id = i.visitor_id
                                  WHERE i.project_id = q.project_id AND i.email_hash = q.email_hash
-                                 ORDER BY t.at, t.event_id, t.visitor_id LIMIT 1)
+                                 ORDER BY t.at, t.event_id, t.pixel_id, t.visitor_id LIMIT 1)
                                 UNION ALL
-                                (SELECT t.at, t.event_id, t.visitor_id, t.touch
+                                (SELECT t.at, t.event_id, t.pixel_id, t.visitor_id, t.touch
                                  FROM identities i JOIN touchpoints t ON t.visitor_id = i.visitor_id
                                  WHERE i.project_id = q.project_id AND i.email_hash = q.email_hash AND t.kind <> 'direct'
-                                 ORDER BY t.at, t.event_id, t.visitor_id LIMIT 1)
+                                 ORDER BY t.at, t.event_id, t.pixel_id, t.visitor_id LIMIT 1)
                             ) u
                         ) t
                     ),
                     'waiting_job', (
-                        SELECT j.job_id FROM sync_jobs j
+                        SELECT json_build_object('id', j.job_id, 'account', j.account) FROM sync_jobs j
                         WHERE j.project_id = q.project_id AND j.email_hash = q.email_hash
                             AND j.status = 'pending' AND j.wanted IS NULL
                         ORDER BY j.sequence DESC LIMIT 1
@@ -260,11 +262,17 @@ struct VisitorAnswer {
 }
 
 #[derive(Deserialize)]
+struct WaitingAnswer {
+    id: SyncJobId,
+    account: Slug,
+}
+
+#[derive(Deserialize)]
 struct PersonAnswer {
     n: usize,
     visitors: Option<BTreeSet<VisitorId>>,
     touches: Option<Vec<Box<RawValue>>>,
-    waiting_job: Option<SyncJobId>,
+    waiting_job: Option<WaitingAnswer>,
     last_sequence: Option<i64>,
 }
 
@@ -298,7 +306,7 @@ fn known(
         let person = KnownPerson {
             touches: touches(answer.touches, answer.n)?,
             visitors: answer.visitors.unwrap_or_default(),
-            waiting_job: answer.waiting_job,
+            waiting_job: answer.waiting_job.map(|WaitingAnswer { id, account }| WaitingJob { id, account }),
             last_sequence: answer.last_sequence.unwrap_or(0),
         };
         if person != KnownPerson::default() {
@@ -344,10 +352,11 @@ fn known_visitor(answer: VisitorAnswer) -> Result<KnownVisitor, StoreError> {
 
 fn answers<T: DeserializeOwned>(json: Option<String>, table: &'static str) -> Result<Vec<T>, StoreError> {
     let Some(json) = json else { return Ok(Vec::new()) };
-    serde_json::from_str(&json).map_err(|unreadable| StoreError::Corrupt {
+    // What serde_json says of it may quote what is stored: only the place is told.
+    serde_json::from_str(&json).map_err(|quoting| StoreError::Corrupt {
         table,
         column: "*",
-        id: unreadable.to_string(),
+        id: format!("at byte {} of the answer", quoting.column()),
     })
 }
 

@@ -9,6 +9,7 @@ use diesel::sql_types::BigInt;
 use leadtrail_contract::fixtures::{at, tenant};
 use leadtrail_contract::run;
 use leadtrail_domain::ports::{StoreError, SyncJobs as _, Visits as _};
+use leadtrail_domain::sync::JobStatus;
 use leadtrail_domain::visit::{Changes, Freshness};
 
 use crate::beside;
@@ -158,5 +159,65 @@ fn claimers_on_two_nodes_never_share_a_job() {
             claimed.extend(claimer.await.unwrap());
         }
         assert_eq!((claimed.len(), claimed.iter().collect::<BTreeSet<_>>().len()), (60, 60));
+    });
+}
+
+#[test]
+fn an_unreadable_job_ends_and_holds_up_nobody() {
+    run(async {
+        let scratch = Scratch::new().await;
+        let store = scratch.store_with(2, 3).await;
+        let visitor = tenant(1).visitor(1);
+        store.commit(&visitor.arrives(0)).await.unwrap();
+        for (minute, address, sequence) in [
+            (1, "jane@example.com", 1),
+            (2, "joan@example.com", 1),
+            (3, "jane@example.com", 2),
+            (4, "jim@example.com", 1),
+            (5, "jill@example.com", 1),
+        ] {
+            store.commit(&visitor.submits(1, 0, minute, address, sequence)).await.unwrap();
+        }
+        let mut hand = beside(&scratch);
+        let mut set = |minute, what: &str| {
+            let sql = format!("UPDATE sync_jobs SET {what} WHERE job_id = '{}'", visitor.job_id(minute).0);
+            hand.batch_execute(&sql).unwrap();
+        };
+        set(1, "wanted = '{\"secret\": 1}'");
+        set(4, "looks = -1");
+
+        let claims = store.claim(at(60), Duration::from_mins(2), 2).await.unwrap();
+
+        // As many as asked for, the other job of the same person among them.
+        let ids: Vec<_> = claims.iter().map(|claim| claim.job.id).collect();
+        assert_eq!(ids, [visitor.job_id(2), visitor.job_id(3)]);
+        let claims = store.claim(at(61), Duration::from_mins(2), 10).await.unwrap();
+        assert_eq!(claims.iter().map(|claim| claim.job.id).collect::<Vec<_>>(), [visitor.job_id(5)]);
+        set(1, "wanted = NULL");
+        set(4, "looks = 0");
+        for (minute, column, ended) in [(1, "wanted", 60), (4, "looks", 61)] {
+            let job = store.job(visitor.project_id, visitor.job_id(minute)).await.unwrap().unwrap();
+            let reason = format!("corrupt row in sync_jobs.{column}, id {}", visitor.job_id(minute).0);
+            let expected = (JobStatus::Error, Some(reason), Some(at(ended)));
+            assert_eq!((job.status, job.last_error, job.ended_at), expected);
+            let event = store.event(visitor.project_id, &visitor.pixel_id, visitor.event_id(minute)).await;
+            assert_eq!(event.unwrap().unwrap().sync.status, Some(JobStatus::Error));
+        }
+    });
+}
+
+#[test]
+fn what_cannot_be_read_is_not_quoted() {
+    run(async {
+        let scratch = Scratch::new().await;
+        let store = scratch.store_with(2, 3).await;
+        let visitor = tenant(1).visitor(1);
+        store.commit(&visitor.arrives(0)).await.unwrap();
+        store.commit(&visitor.submits(1, 0, 1, "jane@example.com", 1)).await.unwrap();
+        beside(&scratch).batch_execute("UPDATE sync_jobs SET account = 'A Secret Name'").unwrap();
+        let jane = (visitor.project_id, leadtrail_contract::fixtures::email("jane@example.com").hash());
+        let answer = store.load(&leadtrail_contract::fixtures::person_query(jane)).await;
+        let Err(error @ StoreError::Corrupt { .. }) = answer else { panic!("{answer:?}") };
+        assert!(!format!("{error} {error:?}").contains("Secret"), "{error:?}");
     });
 }

@@ -8,12 +8,11 @@ use leadtrail_domain::lead::Lead;
 use leadtrail_domain::ports::StoreError;
 use leadtrail_domain::sync::{Dossier, Lease, SessionSpan};
 use leadtrail_domain::time::Timestamp;
-use leadtrail_domain::touch::Touch;
 
 use crate::failure::Outcome;
 use crate::row::Row;
-use crate::schema::{identities, leads, sessions, touchpoints, tracking_events as events, visitors};
-use crate::visits::{event, last_event_of_session, touch_of};
+use crate::schema::{identities, leads, sessions, tracking_events as events, visitors};
+use crate::visits::{event, last_event_of_session};
 
 /// How many pages a dossier has at most.
 const VISITED_PAGES_MAX: usize = 1_000;
@@ -94,7 +93,6 @@ pub(super) fn dossier(
         .first(connection)?;
     Ok(Dossier {
         session: session_span(connection, &lead)?,
-        latest_touch: latest_touch(connection, visitor)?,
         first_seen_at: first_seen_at(connection, project, email_hash, visitor)?
             .ok_or_else(|| row.corrupt("visitor_id"))?,
         last_seen_at: last_seen_at.map_or(lead.occurred_at, Timestamp::from_micros),
@@ -117,25 +115,6 @@ fn session_span(connection: &mut SqliteConnection, lead: &Lead) -> Outcome<Sessi
         started_at: Timestamp::from_micros(started_at),
         last_event_at: Timestamp::from_micros(end),
     })
-}
-
-/// The opening touch of the visitor's latest session.
-fn latest_touch(connection: &mut SqliteConnection, visitor: &[u8]) -> Outcome<Option<Touch>> {
-    let opening: Option<Vec<u8>> = sessions::table
-        .filter(sessions::visitor_id.eq(visitor))
-        .order((sessions::started_at.desc(), sessions::session_id.desc()))
-        .select(sessions::opening_event_id)
-        .first(connection)
-        .optional()?;
-    let Some(opening) = opening else { return Ok(None) };
-    // Late events leave the opening touch where it is, so it is looked for by its event and not by the session's start.
-    let touch: Option<String> = touchpoints::table
-        .filter(touchpoints::visitor_id.eq(visitor).and(touchpoints::event_id.eq(&opening)))
-        .order(touchpoints::at.desc())
-        .select(touchpoints::touch)
-        .first(connection)
-        .optional()?;
-    Ok(touch.map(|touch| touch_of(&opening, &touch)).transpose()?)
 }
 
 /// When the first of the person's visitors was first seen.

@@ -53,7 +53,8 @@ pub(super) fn settle(
             show(connection, id, *status, *at, person)?;
             record(connection, lease, *at, *status, note)?;
             written.iter().try_for_each(|write| add_to_ledger(connection, lease, job, *at, write))?;
-            if written.is_empty() { Ok(()) } else { supersede_older(connection, lease, job, *at) }
+            let wrote = written.iter().any(|write| !write.patch.is_empty());
+            if wrote { supersede_older(connection, lease, job, *at) } else { Ok(()) }
         }
     }
 }
@@ -84,7 +85,7 @@ fn record(
 }
 
 /// Shows on the events of a job's leads, and on those that repeat their submissions, what became of them.
-fn show(
+pub(super) fn show(
     connection: &mut SqliteConnection,
     job: &[u8],
     status: JobStatus,
@@ -148,6 +149,7 @@ fn supersede_older(
         diesel::update(sync_jobs::table.find(id))
             .set((
                 sync_jobs::status.eq(JobStatus::Superseded.as_str()),
+                sync_jobs::planned.eq(None::<String>),
                 sync_jobs::ended_at.eq(Some(at.micros())),
                 sync_jobs::lease_until.eq(None::<i64>),
             ))

@@ -7,7 +7,7 @@ use leadtrail_domain::id::VisitorCookie;
 use leadtrail_domain::lead::Lead;
 use leadtrail_domain::ports::StoreError;
 use leadtrail_domain::sync::JobStatus;
-use leadtrail_domain::touch::{RULES_VERSION, TouchKind};
+use leadtrail_domain::touch::RULES_VERSION;
 use leadtrail_domain::visit::{
     AssumedVisitor, Changes, Identity, JoinedJob, NewSession, NewSubmission, NewSyncJob, NewTouch,
     NewVisitor, WidenedSession,
@@ -156,20 +156,15 @@ fn insert_touch(connection: &mut SqliteConnection, new: &NewTouch) -> Outcome<()
     let touch = &new.touch;
     let event = touch.event_id.uuid();
     let attribution = touch.attribution();
-    let kind = match touch.kind {
-        TouchKind::Utm => "utm",
-        TouchKind::ClickId => "click_id",
-        TouchKind::Referrer => "referrer",
-        TouchKind::Direct => "direct",
-    };
     diesel::insert_into(touchpoints::table)
         .values((
             touchpoints::visitor_id.eq(new.visitor_id.0.as_bytes().as_slice()),
             touchpoints::at.eq(touch.at.micros()),
             touchpoints::event_id.eq(event.as_bytes().as_slice()),
+            touchpoints::pixel_id.eq(touch.pixel_id.as_str()),
             touchpoints::project_id.eq(new.project_id.0.as_bytes().as_slice()),
             touchpoints::session_id.eq(touch.session_id.0.as_bytes().as_slice()),
-            touchpoints::kind.eq(kind),
+            touchpoints::kind.eq(touch.kind.as_str()),
             touchpoints::source.eq(attribution.source),
             touchpoints::medium.eq(attribution.medium),
             touchpoints::campaign.eq(attribution.campaign),

@@ -8,10 +8,10 @@ use leadtrail_domain::lead::SubmissionKey;
 use leadtrail_domain::ports::StoreError;
 use leadtrail_domain::sync::JobStatus;
 use leadtrail_domain::time::Timestamp;
-use leadtrail_domain::touch::{Attribution, Touch};
+use leadtrail_domain::touch::{Attribution, Touch, TouchKind};
 use leadtrail_domain::visit::{
     Answer, Known, KnownPerson, KnownSession, KnownSubmission, KnownVisitor, PersonKey, SESSIONS_KNOWN_MAX,
-    TOUCHES_KNOWN_MAX, VisitQuery, VisitorKey,
+    TOUCHES_KNOWN_MAX, VisitQuery, VisitorKey, WaitingJob,
 };
 
 use crate::failure::Outcome;
@@ -184,28 +184,33 @@ fn touches_of(connection: &mut SqliteConnection, visitor: &[u8]) -> Outcome<Vec<
     let touches = touchpoints::table
         .filter(touchpoints::visitor_id.eq(visitor))
         .select((touchpoints::event_id, touchpoints::touch));
-    let mut rows: Vec<(Vec<u8>, String)> =
-        touches.order((touchpoints::at.desc(), touchpoints::event_id.desc())).limit(most).load(connection)?;
+    let mut rows: Vec<(Vec<u8>, String)> = touches
+        .order((touchpoints::at.desc(), touchpoints::event_id.desc(), touchpoints::pixel_id.desc()))
+        .limit(most)
+        .load(connection)?;
     rows.reverse();
     if rows.len() >= TOUCHES_KNOWN_MAX {
-        let in_order = touches.order((touchpoints::at, touchpoints::event_id));
+        let in_order = touches.order((touchpoints::at, touchpoints::event_id, touchpoints::pixel_id));
         let mut firsts: Vec<(Vec<u8>, String)> = in_order.limit(1).load(connection)?;
-        firsts.extend(
-            in_order.filter(touchpoints::kind.ne("direct")).limit(1).load::<(Vec<u8>, String)>(connection)?,
-        );
+        firsts.extend(in_order.filter(touchpoints::kind.ne(TouchKind::Direct.as_str())).limit(1).load::<(
+            Vec<u8>,
+            String,
+        )>(
+            connection,
+        )?);
         firsts.append(&mut rows);
         rows = firsts;
     }
     let touches: Result<Vec<_>, StoreError> =
         rows.iter().map(|(event, touch)| Ok(Arc::new(touch_of(event, touch)?))).collect();
     let mut touches = touches?;
-    touches.sort_by_key(|touch| touch.order());
-    touches.dedup_by_key(|touch| touch.order());
+    touches.sort_by(|one, other| one.key().cmp(&other.key()));
+    touches.dedup_by(|one, other| one.key() == other.key());
     Ok(touches)
 }
 
 /// A touch as its row has it.
-pub(crate) fn touch_of(event: &[u8], touch: &str) -> Result<Touch, StoreError> {
+fn touch_of(event: &[u8], touch: &str) -> Result<Touch, StoreError> {
     Row::of("touchpoints", event).json("touch", touch)
 }
 
@@ -253,11 +258,11 @@ fn person(
     if ids.is_empty() && last_sequence.is_none() {
         return Ok(None);
     }
-    let waiting: Option<Vec<u8>> = jobs
+    let waiting: Option<(Vec<u8>, String)> = jobs
         .filter(sync_jobs::status.eq(JobStatus::Pending.as_str()))
         .filter(sync_jobs::wanted.is_null())
         .order(sync_jobs::sequence.desc())
-        .select(sync_jobs::job_id)
+        .select((sync_jobs::job_id, sync_jobs::account))
         .first(connection)
         .optional()?;
     let mut visitors = BTreeSet::new();
@@ -266,14 +271,16 @@ fn person(
         visitors.insert(VisitorId(Row::of("identities", id).uuid("visitor_id", id)?));
         touches.append(&mut touches_of(connection, id)?);
     }
-    touches.sort_by_key(|touch| touch.order());
+    touches.sort_by(|one, other| one.key().cmp(&other.key()));
     Ok(Some(KnownPerson {
         visitors,
         touches: bounded(touches),
-        waiting_job: waiting
-            .map(|id| Row::of("sync_jobs", &id).uuid("job_id", &id))
-            .transpose()?
-            .map(SyncJobId),
+        waiting_job: waiting.map(|(id, account)| waiting_job(&id, &account)).transpose()?,
         last_sequence: last_sequence.unwrap_or(0),
     }))
+}
+
+fn waiting_job(id: &[u8], account: &str) -> Result<WaitingJob, StoreError> {
+    let row = Row::of("sync_jobs", id);
+    Ok(WaitingJob { id: SyncJobId(row.uuid("job_id", id)?), account: row.parse("account", account)? })
 }
