@@ -41,7 +41,10 @@ impl Connection {
     /// Sends an event and leaves the answer where it is.
     pub(crate) fn send(&mut self, event: &str) -> io::Result<()> {
         let head = "POST /api/track HTTP/1.1\r\nHost: track.example\r\nContent-Type: application/json";
-        let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{event}", event.len());
+        let request = format!(
+            "{head}\r\nUser-Agent: {BROWSER}\r\nContent-Length: {}\r\n\r\n{event}",
+            event.len()
+        );
         self.stream.get_mut().write_all(request.as_bytes())
     }
 
