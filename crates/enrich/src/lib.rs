@@ -33,8 +33,8 @@ use moka::sync::Cache;
 use crate::agent::{Agent, Agents};
 pub use crate::geo::{GeoFile, Place};
 
-/// Bytes of user agents that are remembered with what they say, some 20,000 of them.
-const CACHED_BYTES_MAX: u64 = 8 * 1_024 * 1_024;
+/// Bytes of user agents that are remembered with what they say, some 10,000 of them.
+const CACHED_BYTES_MAX: u64 = 4 * 1_024 * 1_024;
 /// Bytes that an entry of the cache costs beside its text.
 const ENTRY_BYTES: usize = 256;
 
