@@ -3,6 +3,7 @@
 use leadtrail_domain::event::Client;
 use leadtrail_domain::project::{BotMode, IpMode, ProjectSettings};
 use leadtrail_http::{AddressHeader, HttpSettings, PlaceHeaders, Proxies};
+use reqwest::header::{HeaderMap, USER_AGENT};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -29,17 +30,15 @@ async fn behind(proxies: Proxies) -> Service {
 
 fn on_this_machine(address_header: AddressHeader) -> Proxies {
     Proxies {
-        trusted: vec!["127.0.0.0/8".parse().unwrap()],
+        trusted: vec!["127.0.0.0/8".parse().expect("a network")],
         address_header,
         place_headers: PlaceHeaders::Cloudflare,
     }
 }
 
-async fn sent_by(service: &Service, agent: &str) -> Reply {
-    let request = service.request(Method::POST, "/api/track").body(pageview().to_string());
-    let mut request = request.build().unwrap();
-    request.headers_mut().insert("user-agent", agent.parse().unwrap());
-    Reply::of(reqwest::RequestBuilder::from_parts(reqwest::Client::new(), request)).await
+async fn sent_by(service: &Service, agent: &str, body: String) -> Reply {
+    let agent = HeaderMap::from_iter([(USER_AGENT, agent.parse().expect("a header's value"))]);
+    Reply::of(service.request(Method::POST, "/api/track").body(body).headers(agent)).await
 }
 
 async fn only_client(service: &Service) -> Client {
@@ -54,7 +53,7 @@ async fn a_bot_is_dropped_and_told_why() {
     for (agent, reason) in
         [(GOOGLEBOT, "bot: Googlebot/"), ("curl/8.14.1", "bot: ^curl"), ("", "bot: no user agent")]
     {
-        let reply = sent_by(&service, agent).await;
+        let reply = sent_by(&service, agent, pageview().to_string()).await;
         assert_eq!(reply.status, StatusCode::NO_CONTENT, "{agent}");
         assert_eq!(reply.header("x-leadtrail-dropped"), Some(reason));
     }
@@ -65,10 +64,7 @@ async fn a_bot_is_dropped_and_told_why() {
 async fn a_bot_s_batch_names_the_reason_at_each_event() {
     let service = with_bots(BotMode::Drop).await;
     let body = json!({"batch": [pageview()]}).to_string();
-    let request = service.request(Method::POST, "/api/track").body(body);
-    let mut request = request.build().unwrap();
-    request.headers_mut().insert("user-agent", GOOGLEBOT.parse().unwrap());
-    let reply = Reply::of(reqwest::RequestBuilder::from_parts(reqwest::Client::new(), request)).await;
+    let reply = sent_by(&service, GOOGLEBOT, body).await;
     assert_eq!(reply.status, StatusCode::OK);
     let wanted = json!([{"success": true, "dropped": "bot", "reason": "Googlebot/"}]);
     assert_eq!(reply.json()["results"], wanted);
@@ -77,21 +73,21 @@ async fn a_bot_s_batch_names_the_reason_at_each_event() {
 #[tokio::test]
 async fn a_bot_is_kept_with_its_reason_where_the_project_marks_it() {
     let service = with_bots(BotMode::Mark).await;
-    assert_eq!(sent_by(&service, GOOGLEBOT).await.status, StatusCode::OK);
+    assert_eq!(sent_by(&service, GOOGLEBOT, pageview().to_string()).await.status, StatusCode::OK);
     assert_eq!(only_client(&service).await.bot.as_deref(), Some("Googlebot/"));
 }
 
 #[tokio::test]
 async fn a_bot_is_kept_where_the_project_allows_it() {
     let service = with_bots(BotMode::Allow).await;
-    assert_eq!(sent_by(&service, GOOGLEBOT).await.status, StatusCode::OK);
+    assert_eq!(sent_by(&service, GOOGLEBOT, pageview().to_string()).await.status, StatusCode::OK);
     assert_eq!(service.stored().await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_phone_called_cubot_is_kept_with_browser_system_and_device() {
     let service = with_bots(BotMode::Drop).await;
-    assert_eq!(sent_by(&service, CUBOT).await.status, StatusCode::OK);
+    assert_eq!(sent_by(&service, CUBOT, pageview().to_string()).await.status, StatusCode::OK);
     let client = only_client(&service).await;
     assert_eq!(client.bot, None);
     assert_eq!(client.browser.as_deref(), Some("Chrome"));
