@@ -8,6 +8,7 @@ mod guarded;
 mod postgres;
 mod process;
 mod provision;
+mod refresh_data;
 mod secrets;
 mod steps;
 mod test;
@@ -27,7 +28,7 @@ struct Task {
     run: fn(&[String]) -> Result<()>,
 }
 
-const TASKS: [Task; 6] = [
+const TASKS: [Task; 7] = [
     Task {
         name: "test",
         arguments: "[--without postgres|browser]… [-- CARGO TEST ARGUMENTS]",
@@ -63,6 +64,12 @@ const TASKS: [Task; 6] = [
         arguments: "http [--store sqlite|postgres] [--connections N] [--seconds N]",
         summary: "events per second and latency of a release server under a closed loop of POST /api/track",
         run: bench::run,
+    },
+    Task {
+        name: "refresh-data",
+        arguments: "",
+        summary: "the newest rules for browsers and bots into crates/enrich/data, from PyPI and npm",
+        run: refresh_data::run,
     },
 ];
 

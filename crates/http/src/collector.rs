@@ -7,6 +7,8 @@ use leadtrail_app::pixels::Pixels;
 use leadtrail_domain::ports::{Clock, Enrich, Maintenance};
 use url::Url;
 
+use crate::client_address::Proxies;
+
 /// What the routes work with.
 #[derive(Clone)]
 pub struct Collector {
@@ -30,6 +32,8 @@ pub struct HttpSettings {
     /// Where the world reaches the service, where that is known. Its scheme decides whether cookies are `Secure`:
     /// behind a proxy the connection itself does not tell.
     pub public_url: Option<Url>,
+    /// The proxies in front. None by default: then every address is that of the connection's other end.
+    pub proxies: Proxies,
     /// Whose eyes see what goes wrong.
     pub environment: Environment,
     /// Whether `/demo/` is served.
@@ -56,6 +60,7 @@ impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             public_url: None,
+            proxies: Proxies::default(),
             environment: Environment::Production,
             demo_site: false,
             workers: None,

@@ -17,6 +17,7 @@
 //! ```
 
 mod body;
+mod client_address;
 mod collector;
 mod cookie;
 mod cors;
@@ -29,6 +30,7 @@ mod sender;
 mod server;
 mod take;
 
+pub use self::client_address::{AddressHeader, PlaceHeaders, Proxies};
 pub use self::collector::{Collector, Environment, HttpSettings};
 pub use self::message::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
 pub use self::server::listen;

@@ -10,6 +10,8 @@ use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::web_url::site_of;
 use url::Url;
 
+use crate::client_address::{Proxies, ToldPlace};
+
 /// The header of Global Privacy Control (<https://w3c.github.io/gpc/>).
 const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
 
@@ -23,8 +25,12 @@ pub(crate) struct Sender<'a> {
     pub(crate) cookie: Option<VisitorCookie>,
     /// The cookie of whoever has none: one for the whole request.
     pub(crate) fallback_cookie: VisitorCookie,
-    /// The other end of the connection.
+    /// The client's address: the other end of the connection, or whom a trusted proxy there names.
     pub(crate) ip: Option<IpAddr>,
+    /// Where a trusted proxy says the client is.
+    pub(crate) place: Option<ToldPlace>,
+    /// Whether a trusted proxy says it was asked over https.
+    pub(crate) is_https: bool,
     pub(crate) user_agent: Option<Cow<'a, str>>,
     pub(crate) referer: Option<&'a str>,
     /// Whether the browser says Global Privacy Control.
@@ -40,8 +46,9 @@ pub(crate) struct Origin<'a> {
 }
 
 impl<'a> Sender<'a> {
-    pub(crate) fn of(request: &'a HttpRequest) -> Self {
+    pub(crate) fn of(request: &'a HttpRequest, proxies: &Proxies) -> Self {
         let headers = request.headers();
+        let peer = request.peer_addr().map(|peer| peer.ip());
         let cookie = crate::cookie::sent(headers);
         Self {
             host: headers.get(HOST).and_then(|host| host_of_authority(host.to_str().ok()?)),
@@ -50,7 +57,9 @@ impl<'a> Sender<'a> {
                 .map(|header| Origin { header, host: header.to_str().ok().and_then(host_of_url) }),
             fallback_cookie: cookie.clone().unwrap_or_else(new_cookie),
             cookie,
-            ip: request.peer_addr().map(|peer| peer.ip().to_canonical()),
+            ip: peer.map(|peer| proxies.client(peer, headers)),
+            place: peer.and_then(|peer| proxies.place(peer, headers)),
+            is_https: peer.is_some_and(|peer| proxies.is_https(peer, headers)),
             user_agent: headers.get(USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes())),
             referer: headers.get(REFERER).and_then(|referer| referer.to_str().ok()),
             gpc: headers.get(SEC_GPC).is_some_and(|value| value.as_bytes() == b"1"),

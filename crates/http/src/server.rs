@@ -1,13 +1,14 @@
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, HttpRequest, HttpServer, web};
 use tokio::sync::Semaphore;
 
 use crate::collector::Collector;
+use crate::sender::Sender;
 use crate::{request_id, routes};
 
 /// What every request is answered from.
@@ -15,6 +16,24 @@ pub(crate) struct State {
     pub(crate) collector: Collector,
     /// Room for bodies larger than one event.
     pub(crate) large_bodies: Arc<Semaphore>,
+    /// Done when a proxy that nobody trusts has been noticed.
+    pub(crate) proxy_overlooked: Once,
+}
+
+impl State {
+    /// Who sent a request.
+    pub(crate) fn sender<'a>(&self, request: &'a HttpRequest) -> Sender<'a> {
+        let proxies = &self.collector.settings.proxies;
+        if proxies.overlooks_one(request.headers()) {
+            self.proxy_overlooked.call_once(|| {
+                tracing::warn!(
+                    "a request came with X-Forwarded-For or Forwarded and no proxy is trusted: if one is in front, \
+                     all visitors have its one address; list it in http.trusted_proxies"
+                );
+            });
+        }
+        Sender::of(request, proxies)
+    }
 }
 
 /// Binds `address` (port 0: any free one) and makes the server, which answers once it is awaited. Answers where it
@@ -30,7 +49,7 @@ pub fn listen(collector: Collector, address: SocketAddr) -> io::Result<(SocketAd
     let settings = collector.settings.clone();
     let large_bodies = Arc::new(Semaphore::new(settings.large_bodies_max));
     let demo_site = settings.demo_site;
-    let state = web::Data::new(State { collector, large_bodies });
+    let state = web::Data::new(State { collector, large_bodies, proxy_overlooked: Once::new() });
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::clone(&state))

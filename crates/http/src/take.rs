@@ -19,7 +19,7 @@ pub(crate) enum Taken {
         set_cookie: Option<String>,
     },
     /// The project does not want it kept, for this reason.
-    Dropped(&'static str),
+    Dropped(Unwanted),
 }
 
 /// Takes in one event and answers once it is durable.
@@ -38,13 +38,17 @@ pub(crate) async fn take(state: &State, sender: &Sender<'_>, raw: &RawEvent<'_>)
 
     let received_at = collector.clock.now();
     let facts = RequestFacts { ip: sender.ip, user_agent: sender.user_agent.as_deref() };
+    let mut client = collector.enrich.enrich(&facts);
+    if let Some(place) = &sender.place {
+        place.put_into(&mut client);
+    }
     let context = ParseContext {
         pixel: &pixel.context,
         received_at,
         fallback_id: sender::new_event_id(received_at),
         header_cookie: sender.cookie.clone(),
         fallback_cookie: sender.fallback_cookie.clone(),
-        client: collector.enrich.enrich(&facts),
+        client,
         gpc: sender.gpc,
         referer: sender.referer,
     };
@@ -53,11 +57,8 @@ pub(crate) async fn take(state: &State, sender: &Sender<'_>, raw: &RawEvent<'_>)
     if !cors::is_listed(origins, page_host.as_deref()) {
         return Err(Refusal::foreign("page_url"));
     }
-    if let Some(unwanted) = &collected.unwanted {
-        return Ok(Taken::Dropped(match unwanted {
-            Unwanted::Bot(_) => "bot",
-            Unwanted::Gpc => "gpc",
-        }));
+    if let Some(unwanted) = collected.unwanted {
+        return Ok(Taken::Dropped(unwanted));
     }
     let answer = collector.ingest.collect(collected, pixel.policy.clone()).await?;
     let set_cookie = set_cookie(state, sender, page_host.as_deref(), &answer);
@@ -98,6 +99,7 @@ fn set_cookie(
     let origin_host = sender.origin.as_ref().map_or(page_host, |origin| origin.host.as_deref());
     let is_own = sender.is_same_site_as(page_host?) && sender.is_same_site_as(origin_host?);
     is_own.then(|| {
-        cookie::set(cookie, sender.host.as_deref().unwrap_or_default(), state.collector.settings.is_https())
+        let is_https = state.collector.settings.is_https() || sender.is_https;
+        cookie::set(cookie, sender.host.as_deref().unwrap_or_default(), is_https)
     })
 }

@@ -3,17 +3,18 @@
 
 mod layers;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use leadtrail_app::ingest::IngestSettings;
 use leadtrail_app::sync_loop::SyncSettings;
 use leadtrail_crm_pipedrive::BaseUrl;
 use leadtrail_domain::time::Span;
-use leadtrail_http::Environment;
+use leadtrail_http::{AddressHeader, Environment, PlaceHeaders, Proxies};
 use secrecy::SecretString;
 use url::Url;
 
@@ -30,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) sandbox_file: PathBuf,
     pub(crate) sync: SyncSettings,
     pub(crate) sync_delay: Duration,
+    pub(crate) geo_file: Option<PathBuf>,
     pub(crate) log: Log,
 }
 
@@ -37,6 +39,7 @@ pub(crate) struct Settings {
 pub(crate) struct Http {
     pub(crate) bind: SocketAddr,
     pub(crate) public_url: Option<Url>,
+    pub(crate) proxies: Proxies,
     pub(crate) workers: Option<NonZeroUsize>,
 }
 
@@ -95,6 +98,7 @@ impl Settings {
                     ([127, 0, 0, 1], 8080).into(),
                 ),
                 public_url: read.optional_url("http.public_url"),
+                proxies: read.proxies(),
                 workers: NonZeroUsize::new(read.number("http.workers", 0..=1_024)),
             },
             store: Store {
@@ -118,6 +122,7 @@ impl Settings {
                 ..SyncSettings::default()
             },
             sync_delay: read.span("sync.delay", Duration::ZERO),
+            geo_file: read.optional_path("geo.file"),
             log: read.log(environment),
         };
         read.limits();
@@ -207,6 +212,41 @@ impl Reader<'_> {
             self.wrong(key, "an address such as https://track.example.com");
         }
         url
+    }
+
+    fn optional_path(&self, key: &str) -> Option<PathBuf> {
+        let text = self.text(key);
+        let text = text.trim();
+        (!text.is_empty()).then(|| PathBuf::from(text))
+    }
+
+    fn proxies(&mut self) -> Proxies {
+        const TRUSTED: &str = "http.trusted_proxies";
+        let network = |text: &String| {
+            let text = text.trim();
+            let address = text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+            address.or_else(|_not_one_address| text.parse())
+        };
+        let trusted = self.layers.list(TRUSTED).iter().map(network).collect::<Result<_, _>>();
+        let trusted = trusted.unwrap_or_else(|_not_one| {
+            self.wrong(TRUSTED, "addresses and networks such as 127.0.0.1,10.0.0.0/8,2001:db8::/32");
+            Vec::new()
+        });
+        Proxies {
+            trusted,
+            address_header: self.one_of(
+                "http.client_header",
+                &[
+                    ("x-forwarded-for", AddressHeader::XForwardedFor),
+                    ("forwarded", AddressHeader::Forwarded),
+                    ("cf-connecting-ip", AddressHeader::CfConnectingIp),
+                ],
+            ),
+            place_headers: self.one_of(
+                "geo.headers",
+                &[("none", PlaceHeaders::None), ("cloudflare", PlaceHeaders::Cloudflare)],
+            ),
+        }
     }
 
     fn store_url(&mut self, key: &str) -> StoreUrl {
@@ -313,6 +353,23 @@ mod tests {
             "limits.tracking",
         ] {
             assert!(errors.contains(part), "{part} in {errors}");
+        }
+    }
+
+    #[test]
+    fn no_proxy_is_trusted_unless_it_is_listed_by_address_or_network() {
+        assert_eq!(with(&[]).unwrap().http.proxies, Proxies::default());
+        let listed = with(&[
+            ("LEADTRAIL__HTTP__TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8,2001:db8::/32,::ffff:192.0.2.1"),
+            ("LEADTRAIL__HTTP__CLIENT_HEADER", "CF-Connecting-IP"),
+        ]);
+        let proxies = listed.unwrap().http.proxies;
+        let networks: Vec<String> = proxies.trusted.iter().map(ToString::to_string).collect();
+        assert_eq!(networks, ["127.0.0.1/32", "10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]);
+        assert_eq!(proxies.address_header, AddressHeader::CfConnectingIp);
+        for wrong in ["proxy.example", "10.0.0.0/33", "*", "127.0.0.1,,x"] {
+            let errors = with(&[("LEADTRAIL__HTTP__TRUSTED_PROXIES", wrong)]).unwrap_err().to_string();
+            assert!(errors.contains("http.trusted_proxies") && errors.contains(wrong), "{errors}");
         }
     }
 

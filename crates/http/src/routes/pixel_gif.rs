@@ -5,7 +5,6 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use leadtrail_domain::event::RawEvent;
 use url::form_urlencoded;
 
-use crate::sender::Sender;
 use crate::server::State;
 use crate::take::{Taken, take};
 
@@ -18,7 +17,7 @@ const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-
 
 /// Answers the image whatever becomes of the event: a broken image would be the site's shame, not ours.
 pub(super) async fn get(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
-    let sender = Sender::of(&request);
+    let sender = state.sender(&request);
     let mut response = HttpResponse::Ok();
     response
         .content_type("image/gif")

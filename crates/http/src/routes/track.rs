@@ -3,6 +3,7 @@
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, SET_COOKIE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::future::join_all;
+use leadtrail_domain::event::Unwanted;
 use leadtrail_domain::id::{EventId, SessionId, VisitorCookie, VisitorId};
 use leadtrail_domain::touch::Attribution;
 use leadtrail_domain::visit::Answer;
@@ -23,7 +24,13 @@ const X_LEADTRAIL_DROPPED: HeaderName = HeaderName::from_static("x-leadtrail-dro
 #[serde(untagged)]
 enum ItemBody<'a> {
     Stored(StoredBody<'a>),
-    Dropped { success: bool, dropped: &'static str },
+    Dropped {
+        success: bool,
+        dropped: &'static str,
+        /// Of a bot: what gave it away.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+    },
     Refused(RefusalBody<'a>),
 }
 
@@ -45,12 +52,12 @@ struct BatchBody<'a> {
     results: Vec<ItemBody<'a>>,
 }
 
-pub(super) async fn preflight(request: HttpRequest) -> HttpResponse {
-    cors::preflight(&Sender::of(&request))
+pub(super) async fn preflight(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
+    cors::preflight(&state.sender(&request))
 }
 
 pub(super) async fn post(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
-    let sender = Sender::of(&request);
+    let sender = state.sender(&request);
     let mut response = answer(&state, &sender, &request).await.unwrap_or_else(|refusal| refusal.response());
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     cors::allow(&sender, &mut response);
@@ -78,8 +85,8 @@ fn single(taken: Taken) -> HttpResponse {
             }
             response.json(stored(&answer))
         }
-        Taken::Dropped(reason) => {
-            HttpResponse::NoContent().insert_header((X_LEADTRAIL_DROPPED, reason)).finish()
+        Taken::Dropped(unwanted) => {
+            HttpResponse::NoContent().insert_header((X_LEADTRAIL_DROPPED, in_a_header(&unwanted))).finish()
         }
     }
 }
@@ -103,10 +110,28 @@ fn batch(mut taken: Vec<Result<Taken, Refusal>>) -> HttpResponse {
     }
     let results = taken.iter().map(|one| match one {
         Ok(Taken::Stored { answer, .. }) => ItemBody::Stored(stored(answer)),
-        Ok(Taken::Dropped(dropped)) => ItemBody::Dropped { success: true, dropped },
+        Ok(Taken::Dropped(unwanted)) => {
+            let (dropped, reason) = named(unwanted);
+            ItemBody::Dropped { success: true, dropped, reason }
+        }
         Err(refusal) => ItemBody::Refused(refusal.body()),
     });
     response.json(BatchBody { success: true, results: results.collect() })
+}
+
+/// Why an event was dropped in one word, and of a bot what gave it away.
+fn named(unwanted: &Unwanted) -> (&'static str, Option<&str>) {
+    match unwanted {
+        Unwanted::Bot(reason) => ("bot", Some(reason)),
+        Unwanted::Gpc => ("gpc", None),
+    }
+}
+
+/// As `bot: Googlebot/` or `gpc`.
+fn in_a_header(unwanted: &Unwanted) -> HeaderValue {
+    let (word, reason) = named(unwanted);
+    let whole = reason.and_then(|reason| HeaderValue::from_str(&format!("{word}: {reason}")).ok());
+    whole.unwrap_or_else(|| HeaderValue::from_static(word))
 }
 
 fn stored(answer: &Answer) -> StoredBody<'_> {

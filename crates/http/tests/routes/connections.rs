@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::service::{Gate, Service, Setup, pageview, pageview_with};
+use crate::service::{BROWSER, Gate, Service, Setup, pageview, pageview_with};
 
 /// Far longer than anything here may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -119,7 +119,7 @@ async fn a_stop_closes_the_door_answers_what_is_under_way_and_ends() {
     let body = pageview().to_string();
     let mut socket = TcpStream::connect(service.address).await.unwrap();
     let head = format!(
-        "POST /api/track HTTP/1.1\r\nHost: a.example\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST /api/track HTTP/1.1\r\nHost: a.example\r\nUser-Agent: {BROWSER}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     socket.write_all(head.as_bytes()).await.unwrap();

@@ -3,6 +3,7 @@
 mod assets;
 mod bad_input;
 mod batches;
+mod clients;
 mod connections;
 mod cookies;
 mod cors;

