@@ -49,13 +49,73 @@ impl Invalid {
     pub fn one(field: &str, problem: &str) -> Self {
         Self { problems: vec![FieldProblem::new(field, problem)] }
     }
+}
+
+/// What was found wrong so far; [`PROBLEMS_MAX`] at most.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Problems(Vec<FieldProblem>);
+
+impl Problems {
+    /// Adds a problem, unless `field` or a part of it is named already.
+    pub fn add(&mut self, field: &str, problem: &str) {
+        let is_named = self.0.iter().any(|one| {
+            one.field.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        });
+        if !is_named && !self.are_full() {
+            self.0.push(FieldProblem::new(field, problem));
+        }
+    }
+
+    /// Adds all that is wrong with a part.
+    pub fn add_all(&mut self, invalid: Invalid) {
+        let room = PROBLEMS_MAX.saturating_sub(self.0.len());
+        self.0.extend(invalid.problems.into_iter().take(room));
+    }
 
     /// `value`, unless there are problems.
     ///
     /// # Errors
     /// There are.
-    pub fn unless_none<T>(problems: Vec<FieldProblem>, value: T) -> Result<T, Self> {
-        if problems.is_empty() { Ok(value) } else { Err(Self { problems }) }
+    pub fn unless_none<T>(self, value: T) -> Result<T, Invalid> {
+        if self.0.is_empty() { Ok(value) } else { Err(Invalid { problems: self.0 }) }
+    }
+
+    fn are_full(&self) -> bool {
+        self.0.len() >= PROBLEMS_MAX
+    }
+}
+
+/// An input as far as it could be read: the rest is checked too, so that all problems are told together.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Given<T> {
+    /// The fields that could be read.
+    pub fields: T,
+    /// What is wrong with the others.
+    pub problems: Problems,
+}
+
+impl<T> From<T> for Given<T> {
+    fn from(fields: T) -> Self {
+        Self { fields, problems: Problems::default() }
+    }
+}
+
+impl<T: Default + DeserializeOwned> Given<T> {
+    /// Reads an input whose every field may be absent.
+    ///
+    /// # Errors
+    /// It is no object.
+    pub fn read(input: &Value) -> Result<Self, Invalid> {
+        let Value::Object(fields) = input else { return Err(Invalid::one("body", "is not a JSON object")) };
+        let problems = match read::<T>(input) {
+            Ok(fields) => return Ok(fields.into()),
+            Err(invalid) => Problems(invalid.problems),
+        };
+        let good = fields.iter().filter(|(key, value)| {
+            T::deserialize(alone(&[Step::Key((*key).clone())], (*value).clone())).is_ok()
+        });
+        let good: Map<String, Value> = good.map(|(key, value)| (key.clone(), value.clone())).collect();
+        Ok(Self { fields: T::deserialize(Value::Object(good)).unwrap_or_default(), problems })
     }
 }
 
@@ -63,14 +123,11 @@ fn listed(problems: &[FieldProblem]) -> String {
     problems.iter().map(|one| format!("{}: {}", one.field, one.problem)).collect::<Vec<_>>().join("; ")
 }
 
-/// Reads an input whose every field may be absent.
+/// Reads an object whose every field may be absent.
 ///
 /// # Errors
-/// It is no object, or some fields are unknown or of another form.
-pub fn read<T: DeserializeOwned>(input: &Value) -> Result<T, Invalid> {
-    if !input.is_object() {
-        return Err(Invalid::one("body", "is not a JSON object"));
-    }
+/// Some fields are unknown or of another form.
+fn read<T: DeserializeOwned>(input: &Value) -> Result<T, Invalid> {
     T::deserialize(input).map_err(|error| {
         let mut problems = Vec::new();
         locate::<T>(&mut Vec::new(), input, &error, &mut problems);
@@ -146,20 +203,20 @@ fn dotted(path: &[Step]) -> String {
 /// Settings that are checked beyond their form.
 pub(crate) trait Settings: Clone + Default + Serialize + DeserializeOwned {
     /// These settings in their kept form, and what is wrong with them.
-    fn checked(self, problems: &mut Vec<FieldProblem>) -> Self;
+    fn checked(self, problems: &mut Problems) -> Self;
 }
 
 impl Settings for ProjectSettings {
-    fn checked(self, problems: &mut Vec<FieldProblem>) -> Self {
+    fn checked(self, problems: &mut Problems) -> Self {
         if self.retention_days == Some(0) {
-            problems.push(FieldProblem::new("retention_days", "is less than 1"));
+            problems.add("retention_days", "is less than 1");
         }
         for (name, target) in &self.crm.mapping {
             if target.field.as_deref().is_some_and(|field| !is_plain(field, CRM_FIELD_CHARS_MAX)) {
                 let problem = format!(
                     "is empty, padded, longer than {CRM_FIELD_CHARS_MAX} characters or not plain text"
                 );
-                problems.push(FieldProblem::new(&format!("crm.mapping.{name}.field"), &problem));
+                problems.add(&format!("crm.mapping.{name}.field"), &problem);
             }
         }
         self
@@ -167,19 +224,19 @@ impl Settings for ProjectSettings {
 }
 
 impl Settings for PixelSettings {
-    fn checked(mut self, problems: &mut Vec<FieldProblem>) -> Self {
+    fn checked(mut self, problems: &mut Problems) -> Self {
         for field in &mut self.form_fields {
             *field = field.trim().to_lowercase();
         }
         if self.form_fields.len() > FORM_FIELDS_MAX {
             let problem = format!("has more than {FORM_FIELDS_MAX} entries");
-            problems.push(FieldProblem::new("form_fields", &problem));
+            problems.add("form_fields", &problem);
         }
         for (index, field) in self.form_fields.iter().enumerate().take(FORM_FIELDS_MAX) {
             if !is_plain(field, FORM_FIELD_CHARS_MAX) {
                 let problem =
                     format!("is empty, longer than {FORM_FIELD_CHARS_MAX} characters or not plain text");
-                problems.push(FieldProblem::new(&format!("form_fields.{index}"), &problem));
+                problems.add(&format!("form_fields.{index}"), &problem);
             }
         }
         self
@@ -195,7 +252,7 @@ fn is_plain(text: &str, chars_max: usize) -> bool {
 /// # Errors
 /// The patch names unknown settings, or the outcome is not valid; every field is named under `settings`.
 pub(crate) fn patched<T: Settings>(current: &T, patch: &Value) -> Result<T, Invalid> {
-    let mut problems = Vec::new();
+    let mut problems = Problems::default();
     let settings = match patch {
         Value::Null => T::default(),
         Value::Object(_) => {
@@ -205,7 +262,7 @@ pub(crate) fn patched<T: Settings>(current: &T, patch: &Value) -> Result<T, Inva
             match read::<T>(&document) {
                 Ok(settings) => settings.checked(&mut problems),
                 Err(invalid) => {
-                    problems.extend(invalid.problems);
+                    problems.add_all(invalid);
                     T::default()
                 }
             }
@@ -214,11 +271,10 @@ pub(crate) fn patched<T: Settings>(current: &T, patch: &Value) -> Result<T, Inva
             return Err(Invalid::one("settings", "is not an object"));
         }
     };
-    problems.truncate(PROBLEMS_MAX);
-    for problem in &mut problems {
+    for problem in &mut problems.0 {
         problem.field = format!("settings.{}", problem.field);
     }
-    Invalid::unless_none(problems, settings)
+    problems.unless_none(settings)
 }
 
 fn merge(document: &mut Value, patch: &Value) {
@@ -244,7 +300,7 @@ fn unknown_nulls<T: Settings>(
     place: &mut Vec<Step>,
     document: Option<&Value>,
     patch: &Value,
-    problems: &mut Vec<FieldProblem>,
+    problems: &mut Problems,
 ) {
     let Value::Object(changes) = patch else { return };
     for (key, change) in changes {
@@ -253,7 +309,7 @@ fn unknown_nulls<T: Settings>(
         if change.is_null() && current.is_none() {
             let fits = |value| T::deserialize(alone(place, value)).is_ok();
             if !fits(Value::Null) && !fits(Value::Object(Map::new())) {
-                problems.push(FieldProblem::new(&dotted(place), "is not a setting"));
+                problems.add(&dotted(place), "is not a setting");
             }
         }
         unknown_nulls::<T>(place, current, change, problems);
@@ -265,18 +321,18 @@ fn unknown_nulls<T: Settings>(
 ///
 /// # Errors
 /// Absent; nothing is left of it; it is too long.
-pub(crate) fn name(given: Option<&str>, problems: &mut Vec<FieldProblem>) -> String {
+pub(crate) fn name(given: Option<&str>, problems: &mut Problems) -> String {
     let Some(given) = given else {
-        problems.push(FieldProblem::new("name", "is required"));
+        problems.add("name", "is required");
         return String::new();
     };
     match text::clean(given, NAME_CHARS_MAX + 1) {
         Some(name) if name.chars().count() <= NAME_CHARS_MAX => return name,
         Some(_) => {
             let problem = format!("is longer than {NAME_CHARS_MAX} characters");
-            problems.push(FieldProblem::new("name", &problem));
+            problems.add("name", &problem);
         }
-        None => problems.push(FieldProblem::new("name", "is empty")),
+        None => problems.add("name", "is empty"),
     }
     String::new()
 }

@@ -9,7 +9,7 @@ use leadtrail_domain::time::Timestamp;
 use uuid::Uuid;
 
 use crate::access::View;
-use crate::input::{FieldProblem, Invalid, name};
+use crate::input::{Given, Invalid, name};
 
 /// What somebody wants a key to be.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,35 +33,37 @@ pub struct KeyEntropy {
     pub secret: [u8; 32],
 }
 
-impl NewKey {
-    /// The key and its secret, not stored yet.
-    ///
-    /// # Errors
-    /// Without a name or a scope; at its end already.
-    pub fn made(self, now: Timestamp, entropy: KeyEntropy) -> Result<(ApiKey, KeySecret), Invalid> {
-        let mut problems = Vec::new();
-        let name = name(self.name.as_deref(), &mut problems);
-        if self.scopes.is_empty() {
-            problems.push(FieldProblem::new("scopes", "is required, with one scope at least"));
-        }
-        if self.expires_at.is_some_and(|at| at <= now) {
-            problems.push(FieldProblem::new("expires_at", "is not in the future"));
-        }
-        let secret = KeySecret::new(entropy.secret);
-        let key = ApiKey {
-            id: KeyId::new(now, entropy.id),
-            name,
-            prefix: secret.prefix().to_owned(),
-            hash: secret.hash(),
-            scopes: self.scopes,
-            project_id: self.project_id,
-            created_at: now,
-            expires_at: self.expires_at,
-            last_used_at: None,
-            revoked_at: None,
-        };
-        Invalid::unless_none(problems, (key, secret))
+/// The key that is wanted and its secret, not stored yet.
+///
+/// # Errors
+/// Without a name or a scope; at its end already.
+pub fn made(
+    wanted: Given<NewKey>,
+    now: Timestamp,
+    entropy: KeyEntropy,
+) -> Result<(ApiKey, KeySecret), Invalid> {
+    let Given { fields: wanted, mut problems } = wanted;
+    let name = name(wanted.name.as_deref(), &mut problems);
+    if wanted.scopes.is_empty() {
+        problems.add("scopes", "is required, with one scope at least");
     }
+    if wanted.expires_at.is_some_and(|at| at <= now) {
+        problems.add("expires_at", "is not in the future");
+    }
+    let secret = KeySecret::new(entropy.secret);
+    let key = ApiKey {
+        id: KeyId::new(now, entropy.id),
+        name,
+        prefix: secret.prefix().to_owned(),
+        hash: secret.hash(),
+        scopes: wanted.scopes,
+        project_id: wanted.project_id,
+        created_at: now,
+        expires_at: wanted.expires_at,
+        last_used_at: None,
+        revoked_at: None,
+    };
+    problems.unless_none((key, secret))
 }
 
 /// A key in view: with a project in view, one bound to it.
@@ -108,7 +110,7 @@ mod tests {
             project_id,
             expires_at: None,
         };
-        wanted.made(Timestamp::EPOCH, KeyEntropy { id: [byte; 16], secret: [byte; 32] }).unwrap().0
+        made(wanted.into(), Timestamp::EPOCH, KeyEntropy { id: [byte; 16], secret: [byte; 32] }).unwrap().0
     }
 
     #[tokio::test]
@@ -138,7 +140,8 @@ mod tests {
             project_id: None,
             expires_at: Some(Timestamp::EPOCH),
         };
-        let invalid = wanted.made(Timestamp::EPOCH, KeyEntropy { id: [0; 16], secret: [0; 32] }).unwrap_err();
+        let invalid =
+            made(wanted.into(), Timestamp::EPOCH, KeyEntropy { id: [0; 16], secret: [0; 32] }).unwrap_err();
         let fields: Vec<&str> = invalid.problems.iter().map(|one| one.field.as_str()).collect();
         assert_eq!(fields, ["name", "scopes", "expires_at"]);
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::access::View;
-use crate::input::{FieldProblem, Invalid, PROBLEMS_MAX, name, patched, present};
+use crate::input::{Given, Invalid, Problems, name, patched, present};
 
 /// The slug no project may have: `/api/projects/pixels` is another route.
 pub const RESERVED_SLUG: &str = "pixels";
@@ -138,22 +138,22 @@ pub async fn list(
 /// `Invalid`; `Store`.
 pub async fn create(
     projects: &dyn Projects,
-    input: &ProjectInput,
+    input: Given<ProjectInput>,
     now: Timestamp,
     entropy: [u8; 16],
 ) -> Result<Created<Project>, ManageError> {
-    let mut problems = Vec::new();
+    let Given { fields: input, mut problems } = input;
     let name = name(input.name.as_deref(), &mut problems);
     let slug = input.slug.clone().or_else(|| slug_of(&name));
     match &slug {
         Some(slug) => refuse_reserved(slug, &mut problems),
-        None if problems.is_empty() => {
-            problems.push(FieldProblem::new("slug", "is required: none can be made of the name"));
-        }
+        None if !name.is_empty() => problems.add("slug", "is required: none can be made of the name"),
         None => {}
     }
     let settings = settings(&ProjectSettings::default(), input.settings.as_ref(), &mut problems);
-    let (Some(slug), true) = (slug, problems.is_empty()) else { return Err(Invalid { problems }.into()) };
+    let (Some(slug), name) = problems.unless_none((slug, name))? else {
+        return Err(Invalid::one("slug", "is required").into());
+    };
     let id = ProjectId::new(now, entropy);
     let project = Project { id, slug, name, settings, created_at: now, archived_at: None };
     projects.create_project(&project).await.map_err(|error| ManageError::of(error, "slug"))
@@ -167,17 +167,17 @@ pub async fn update(
     projects: &dyn Projects,
     view: View,
     project: Project,
-    input: &ProjectInput,
+    input: Given<ProjectInput>,
     change: Change,
 ) -> Result<Project, ManageError> {
-    let mut problems = Vec::new();
+    let Given { fields: input, mut problems } = input;
     let changed = Project {
         name: changed_name(&project.name, input.name.as_deref(), change, &mut problems),
         slug: match (&input.slug, change) {
             (Some(slug), _) => slug.clone(),
             (None, Change::Merge) => project.slug.clone(),
             (None, Change::Replace) => {
-                problems.push(FieldProblem::new("slug", "is required"));
+                problems.add("slug", "is required");
                 project.slug.clone()
             }
         },
@@ -186,10 +186,9 @@ pub async fn update(
     };
     refuse_reserved(&changed.slug, &mut problems);
     if changed.slug != project.slug && view != View::All {
-        problems
-            .push(FieldProblem::new("slug", "may be changed only with a key that is bound to no project"));
+        problems.add("slug", "may be changed only with a key that is bound to no project");
     }
-    let changed = Invalid::unless_none(problems, changed)?;
+    let changed = problems.unless_none(changed)?;
     save(projects, &changed).await?;
     Ok(changed)
 }
@@ -240,11 +239,11 @@ pub async fn find_pixel(
 pub async fn create_pixel(
     projects: &dyn Projects,
     project_id: ProjectId,
-    input: &NewPixelInput,
+    input: Given<NewPixelInput>,
     now: Timestamp,
     entropy: [u8; 8],
 ) -> Result<Created<Pixel>, ManageError> {
-    let mut problems = Vec::new();
+    let Given { fields: input, mut problems } = input;
     let pixel = Pixel {
         id: input.id.clone().unwrap_or_else(|| drawn_pixel_id(entropy)),
         project_id,
@@ -253,7 +252,7 @@ pub async fn create_pixel(
         created_at: now,
         archived_at: None,
     };
-    let pixel = Invalid::unless_none(problems, pixel)?;
+    let pixel = problems.unless_none(pixel)?;
     projects.create_pixel(&pixel).await.map_err(|error| ManageError::of(error, "id"))
 }
 
@@ -264,16 +263,16 @@ pub async fn create_pixel(
 pub async fn update_pixel(
     projects: &dyn Projects,
     pixel: Pixel,
-    input: &PixelInput,
+    input: Given<PixelInput>,
     change: Change,
 ) -> Result<Pixel, ManageError> {
-    let mut problems = Vec::new();
+    let Given { fields: input, mut problems } = input;
     let changed = Pixel {
         name: changed_name(&pixel.name, input.name.as_deref(), change, &mut problems),
         settings: changed_settings(&pixel.settings, input.settings.as_ref(), change, &mut problems),
         ..pixel
     };
-    let changed = Invalid::unless_none(problems, changed)?;
+    let changed = problems.unless_none(changed)?;
     save_pixel(projects, &changed).await?;
     Ok(changed)
 }
@@ -312,12 +311,7 @@ fn drawn_pixel_id(entropy: [u8; 8]) -> PixelId {
     id.parse().expect("letters, digits and `_` are a pixel id")
 }
 
-fn changed_name(
-    current: &str,
-    given: Option<&str>,
-    change: Change,
-    problems: &mut Vec<FieldProblem>,
-) -> String {
+fn changed_name(current: &str, given: Option<&str>, change: Change, problems: &mut Problems) -> String {
     match (given, change) {
         (None, Change::Merge) => current.to_owned(),
         (Some(_), _) | (None, Change::Replace) => name(given, problems),
@@ -328,7 +322,7 @@ fn changed_settings<T: crate::input::Settings>(
     current: &T,
     patch: Option<&Value>,
     change: Change,
-    problems: &mut Vec<FieldProblem>,
+    problems: &mut Problems,
 ) -> T {
     match change {
         Change::Merge => settings(current, patch, problems),
@@ -336,22 +330,17 @@ fn changed_settings<T: crate::input::Settings>(
     }
 }
 
-fn settings<T: crate::input::Settings>(
-    base: &T,
-    patch: Option<&Value>,
-    problems: &mut Vec<FieldProblem>,
-) -> T {
+fn settings<T: crate::input::Settings>(base: &T, patch: Option<&Value>, problems: &mut Problems) -> T {
     let Some(patch) = patch else { return base.clone() };
     patched(base, patch).unwrap_or_else(|invalid| {
-        let room = PROBLEMS_MAX.saturating_sub(problems.len());
-        problems.extend(invalid.problems.into_iter().take(room));
+        problems.add_all(invalid);
         base.clone()
     })
 }
 
-fn refuse_reserved(slug: &Slug, problems: &mut Vec<FieldProblem>) {
+fn refuse_reserved(slug: &Slug, problems: &mut Problems) {
     if slug.as_str() == RESERVED_SLUG {
-        problems.push(FieldProblem::new("slug", "is reserved"));
+        problems.add("slug", "is reserved");
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) async fn run(
     let demo = project::create(&stores, "Demo", None, &[]).await?.into_inner();
     let pixel =
         NewPixelInput { id: Some(PIXEL.parse()?), name: Some("Demo site".to_owned()), settings: None };
-    pixel::create(&stores, demo.id, &pixel).await?;
+    pixel::create(&stores, demo.id, pixel).await?;
     let sandbox = wiring::sandbox(&settings)?;
     for (first_name, last_name, email) in PERSONS {
         if sandbox.person_by_email(email)?.is_none() {

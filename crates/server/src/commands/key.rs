@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use leadtrail_app::keys::{KeyEntropy, NewKey};
+use leadtrail_app::keys::{self, KeyEntropy, NewKey};
 use leadtrail_domain::id::ProjectId;
 use leadtrail_domain::key::{ApiKey, KeySecret, Scope};
 use leadtrail_domain::ports::Page;
@@ -23,8 +23,8 @@ pub(super) async fn run(settings: &Settings, command: KeyCommand) -> anyhow::Res
             let now = now(&stores);
             let expires_at = expires.map(|span| now.plus(span.duration()));
             let scopes = scopes.into_iter().collect();
-            let (key, secret) =
-                NewKey { name: Some(name), scopes, project_id, expires_at }.made(now, key_entropy()?)?;
+            let wanted = NewKey { name: Some(name), scopes, project_id, expires_at };
+            let (key, secret) = keys::made(wanted.into(), now, key_entropy()?)?;
             stores.keys.create_key(&key).await?;
             let value = json!({ "id": key.id, "key": secret.reveal() });
             output::result(Format::of(json), &value, || {
@@ -55,7 +55,7 @@ pub(super) async fn first_admin_key(stores: &Stores) -> anyhow::Result<Option<Ke
         project_id: None,
         expires_at: None,
     };
-    let (key, secret) = wanted.made(now(stores), key_entropy()?)?;
+    let (key, secret) = keys::made(wanted.into(), now(stores), key_entropy()?)?;
     Ok(stores.keys.create_first_key(&key).await?.then_some(secret))
 }
 

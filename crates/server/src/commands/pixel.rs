@@ -24,7 +24,7 @@ pub(super) async fn run(settings: &Settings, command: PixelCommand) -> anyhow::R
             let project = find_project(stores.projects.as_ref(), &project).await?;
             let settings = json!({ "origins": origins, "form_fields": form_fields });
             let input = NewPixelInput { id, name: Some(name), settings: Some(settings) };
-            let created = create(&stores, project.id, &input).await?;
+            let created = create(&stores, project.id, input).await?;
             let existed = matches!(created, Created::Existing(_));
             print(json, &created.into_inner(), &base, if existed { "exists already: " } else { "created " })?;
         }
@@ -38,7 +38,7 @@ pub(super) async fn run(settings: &Settings, command: PixelCommand) -> anyhow::R
             let settings = (any_origin || !origins.is_empty()).then(|| json!({ "origins": origins }));
             let input = PixelInput { name, settings };
             let pixel =
-                projects::update_pixel(stores.projects.as_ref(), pixel, &input, Change::Merge).await?;
+                projects::update_pixel(stores.projects.as_ref(), pixel, input.into(), Change::Merge).await?;
             print(json, &pixel, &base, "updated ")?;
         }
         PixelCommand::Archive { id, json } => {
@@ -55,11 +55,12 @@ pub(super) async fn run(settings: &Settings, command: PixelCommand) -> anyhow::R
 pub(super) async fn create(
     stores: &Stores,
     project_id: ProjectId,
-    input: &NewPixelInput,
+    input: NewPixelInput,
 ) -> anyhow::Result<Created<Pixel>> {
-    let created =
-        projects::create_pixel(stores.projects.as_ref(), project_id, input, now(stores), entropy()?).await;
-    created.context("cannot create the pixel")
+    let what = input.id.as_ref().map_or_else(|| "the pixel".to_owned(), |id| format!("the pixel `{id}`"));
+    let ports = stores.projects.as_ref();
+    let created = projects::create_pixel(ports, project_id, input.into(), now(stores), entropy()?).await;
+    created.with_context(|| format!("cannot create {what}"))
 }
 
 async fn find(stores: &Stores, id: &PixelId) -> anyhow::Result<Pixel> {

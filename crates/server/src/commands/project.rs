@@ -31,7 +31,7 @@ pub(super) async fn run(settings: &Settings, command: ProjectCommand) -> anyhow:
             let project = find_project(stores.projects.as_ref(), &project).await?;
             let input = ProjectInput { name, slug, settings: Some(patch(&settings)) };
             let ports = stores.projects.as_ref();
-            let project = projects::update(ports, View::All, project, &input, Change::Merge).await?;
+            let project = projects::update(ports, View::All, project, input.into(), Change::Merge).await?;
             print(json, &project, "updated ")?;
         }
         ProjectCommand::Archive { project, json } => {
@@ -51,7 +51,7 @@ pub(super) async fn create(
     settings: &[Setting],
 ) -> anyhow::Result<Created<Project>> {
     let input = ProjectInput { name: Some(name.to_owned()), slug, settings: Some(patch(settings)) };
-    Ok(projects::create(stores.projects.as_ref(), &input, now(stores), entropy()?).await?)
+    Ok(projects::create(stores.projects.as_ref(), input.into(), now(stores), entropy()?).await?)
 }
 
 async fn list(stores: &Stores, format: Format) -> anyhow::Result<()> {
