@@ -8,7 +8,8 @@ use leadtrail_domain::id::{PixelId, Slug};
 use leadtrail_domain::ingest::{CrmRoute, IngestPolicy};
 use leadtrail_domain::ports::{Projects, StoreError};
 use leadtrail_domain::project::{PixelContext, Project};
-use moka::future::Cache;
+
+use crate::recent::Recent;
 
 /// How old an answer may be: a change made by the API or the command line reaches a running server within this time.
 pub const PIXEL_AGE_MAX: Duration = Duration::from_secs(2);
@@ -20,7 +21,7 @@ pub const PIXELS_MAX: u64 = 20_000;
 pub struct Pixels {
     projects: Arc<dyn Projects>,
     service: Arc<ServicePolicy>,
-    cache: Cache<PixelId, Arc<KnownPixel>>,
+    recent: Recent<PixelId, KnownPixel>,
 }
 
 /// What the service's own settings say where a project's say nothing.
@@ -41,19 +42,10 @@ pub struct KnownPixel {
     pub policy: IngestPolicy,
 }
 
-#[derive(Debug, thiserror::Error)]
-enum Miss {
-    #[error("there is no such pixel")]
-    Unknown,
-    #[error("the pixel could not be looked up")]
-    Store(#[source] StoreError),
-}
-
 impl Pixels {
     /// The pixels of a store, under the service's settings.
     pub fn new(projects: Arc<dyn Projects>, service: ServicePolicy) -> Self {
-        let cache = Cache::builder().max_capacity(PIXELS_MAX).time_to_live(PIXEL_AGE_MAX).build();
-        Self { projects, service: Arc::new(service), cache }
+        Self { projects, service: Arc::new(service), recent: Recent::new(PIXELS_MAX, PIXEL_AGE_MAX) }
     }
 
     /// A pixel, where it exists, archived or not. Unknown ones are asked for each time; of several askers at a time,
@@ -62,19 +54,12 @@ impl Pixels {
     /// # Errors
     /// `Transient` with the cause when the store does not answer.
     pub async fn known(&self, id: &PixelId) -> Result<Option<Arc<KnownPixel>>, StoreError> {
-        if let Some(known) = self.cache.get(id).await {
-            return Ok(Some(known));
-        }
-        let asked = self.cache.try_get_with(id.clone(), async {
-            let context = self.projects.pixel_context(id).await.map_err(Miss::Store)?.ok_or(Miss::Unknown)?;
+        let ask = async {
+            let Some(context) = self.projects.pixel_context(id).await? else { return Ok(None) };
             let policy = self.service.for_project(&context.project);
-            Ok::<_, Miss>(Arc::new(KnownPixel { context, policy }))
-        });
-        match asked.await {
-            Ok(known) => Ok(Some(known)),
-            Err(miss) if matches!(*miss, Miss::Unknown) => Ok(None),
-            Err(miss) => Err(StoreError::transient(miss)),
-        }
+            Ok(Some(KnownPixel { context, policy }))
+        };
+        self.recent.known(id, ask).await
     }
 }
 

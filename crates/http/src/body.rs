@@ -56,6 +56,21 @@ impl MessageBody for Holding {
     }
 }
 
+/// Why a body cannot be read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Unreadable {
+    /// This header says that it is in a form that is not read.
+    Form(&'static str, &'static str),
+    /// It is larger than so many bytes.
+    TooLarge(usize),
+    /// It broke off.
+    Broken,
+    /// It did not come in time.
+    TooSlow,
+    /// There is no room for another large one.
+    NoRoom,
+}
+
 /// A whole body, with the room it takes where it is large.
 pub(crate) struct Body<'a> {
     pub(crate) bytes: BytesMut,
@@ -68,30 +83,76 @@ pub(crate) struct Body<'a> {
 /// It is compressed or of another type than JSON or text; it is larger than any message; it does not come in time;
 /// there is no room for it now.
 pub(crate) async fn read<'a>(state: &'a State, request: &HttpRequest) -> Result<Body<'a>, Refusal> {
-    check_form(request.headers())?;
-    let declared = declared_bytes(request.headers());
-    if declared.is_some_and(|bytes| bytes > BATCH_BYTES_MAX) {
-        return Err(Refusal::too_large("body", BATCH_BYTES_MAX));
+    let content_type = essence(request.headers());
+    let is_read = [&b"application/json"[..], b"text/plain", b""]
+        .iter()
+        .any(|known| content_type.is_none_or(|essence| essence.eq_ignore_ascii_case(known)));
+    if !is_read {
+        return Err(Unreadable::Form("content-type", "is neither application/json nor text/plain").into());
+    }
+    Ok(read_whole(state, request, BATCH_BYTES_MAX).await?)
+}
+
+/// Reads a body that is JSON and says so, of at most `bytes_max` bytes.
+///
+/// # Errors
+/// As [`read`], but for another type than JSON.
+pub(crate) async fn read_json<'a>(
+    state: &'a State,
+    request: &HttpRequest,
+    bytes_max: usize,
+) -> Result<Body<'a>, Unreadable> {
+    let is_json = essence(request.headers()).is_some_and(|essence| {
+        [&b"application/json"[..], b"application/merge-patch+json"]
+            .iter()
+            .any(|known| essence.eq_ignore_ascii_case(known))
+    });
+    if !is_json {
+        return Err(Unreadable::Form("content-type", "is not application/json"));
+    }
+    read_whole(state, request, bytes_max).await
+}
+
+async fn read_whole<'a>(
+    state: &'a State,
+    request: &HttpRequest,
+    bytes_max: usize,
+) -> Result<Body<'a>, Unreadable> {
+    let headers = request.headers();
+    if headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        return Err(Unreadable::Form("content-encoding", "compressed bodies are not read"));
+    }
+    let declared = declared_bytes(headers);
+    if declared.is_some_and(|bytes| bytes > bytes_max) {
+        return Err(Unreadable::TooLarge(bytes_max));
     }
     let unread = request.extensions_mut().remove::<Unread>();
     let Unread(mut payload) = unread.unwrap_or(Unread(Payload::None));
-    let whole = gather(state, &mut payload, declared.unwrap_or(0));
+    let whole = gather(state, &mut payload, declared.unwrap_or(0), bytes_max);
     let body = tokio::time::timeout(state.collector.settings.body_timeout, whole).await;
     request.extensions_mut().insert(Unread(payload));
-    body.unwrap_or_else(|_elapsed| Err(Refusal::too_slow()))
+    body.unwrap_or(Err(Unreadable::TooSlow))
 }
 
-async fn gather<'a>(state: &'a State, payload: &mut Payload, declared: usize) -> Result<Body<'a>, Refusal> {
+async fn gather<'a>(
+    state: &'a State,
+    payload: &mut Payload,
+    declared: usize,
+    bytes_max: usize,
+) -> Result<Body<'a>, Unreadable> {
     let mut bytes = BytesMut::with_capacity(declared.min(EVENT_BYTES_MAX));
     let mut room = None;
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_broken| Refusal::malformed("body", "broke off"))?;
+        let chunk = chunk.map_err(|_broken| Unreadable::Broken)?;
         let length = bytes.len() + chunk.len();
-        if length > BATCH_BYTES_MAX {
-            return Err(Refusal::too_large("body", BATCH_BYTES_MAX));
+        if length > bytes_max {
+            return Err(Unreadable::TooLarge(bytes_max));
         }
         if length > EVENT_BYTES_MAX && room.is_none() {
-            room = Some(state.large_bodies.try_acquire().map_err(|_no_room| Refusal::busy())?);
+            room = Some(state.large_bodies.try_acquire().map_err(|_no_room| Unreadable::NoRoom)?);
         }
         bytes.extend_from_slice(&chunk);
     }
@@ -102,21 +163,8 @@ fn declared_bytes(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn check_form(headers: &HeaderMap) -> Result<(), Refusal> {
-    if headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-    {
-        return Err(Refusal::media_type("content-encoding", "compressed bodies are not read"));
-    }
-    let Some(content_type) = headers.get(CONTENT_TYPE) else { return Ok(()) };
-    let essence = content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-    let is_read = [&b"application/json"[..], b"text/plain", b""]
-        .iter()
-        .any(|known| essence.eq_ignore_ascii_case(known));
-    if is_read {
-        Ok(())
-    } else {
-        Err(Refusal::media_type("content-type", "is neither application/json nor text/plain"))
-    }
+/// The content type without its parameters.
+fn essence(headers: &HeaderMap) -> Option<&[u8]> {
+    let content_type = headers.get(CONTENT_TYPE)?;
+    Some(content_type.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii())
 }

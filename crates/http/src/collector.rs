@@ -2,9 +2,10 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use leadtrail_app::access::Access;
 use leadtrail_app::ingest::Ingest;
 use leadtrail_app::pixels::Pixels;
-use leadtrail_domain::ports::{Clock, Enrich, Maintenance};
+use leadtrail_domain::ports::{Clock, Enrich, Keys, Maintenance, Projects};
 use url::Url;
 
 use crate::client_address::Proxies;
@@ -16,6 +17,12 @@ pub struct Collector {
     pub ingest: Ingest,
     /// The pixels they are sent to.
     pub pixels: Pixels,
+    /// The projects and pixels that are managed.
+    pub projects: Arc<dyn Projects>,
+    /// The keys that are managed.
+    pub keys: Arc<dyn Keys>,
+    /// Who asks, by the keys presented.
+    pub access: Access,
     /// What is known of browsers and places.
     pub enrich: Arc<dyn Enrich>,
     /// The store's clock.

@@ -1,5 +1,6 @@
-//! The public side of Leadtrail: what browsers send and load, and what monitors ask. A driving adapter: it turns
-//! requests into calls of [`leadtrail_app`] and their answers into responses, and decides nothing about visits.
+//! The HTTP side of Leadtrail: what browsers send and load, what monitors ask, and what the bearers of API keys manage. A
+//! driving adapter: it turns requests into calls of [`leadtrail_app`] and their answers into responses, and decides
+//! nothing about visits. Which route exists, and who may use it, stands in one table ([`routes()`]).
 //!
 //! It never logs a body, an address, a cookie or a query, never answers a bad request with a 5xx, and never answers
 //! an event before the store has it.
@@ -16,11 +17,15 @@
 //! }
 //! ```
 
+mod access;
+mod asked;
 mod body;
 mod client_address;
 mod collector;
 mod cookie;
 mod cors;
+mod json;
+mod listing;
 mod message;
 mod problem;
 mod refusal;
@@ -30,7 +35,10 @@ mod sender;
 mod server;
 mod take;
 
+pub use self::access::{Class, Needs, Reach};
+pub use self::asked::INPUT_BYTES_MAX;
 pub use self::client_address::{AddressHeader, PlaceHeaders, Proxies};
 pub use self::collector::{Collector, Environment, HttpSettings};
 pub use self::message::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
+pub use self::routes::{RouteEntry, routes};
 pub use self::server::listen;

@@ -12,8 +12,10 @@ use leadtrail_domain::ports::StoreError;
 use leadtrail_domain::text;
 use serde::Serialize;
 
+use crate::body::Unreadable;
+
 /// When to try again where nothing better is known.
-const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(2);
+pub(crate) const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(2);
 /// How much of a parser's complaint is passed on.
 const COMPLAINT_CHARS_MAX: usize = 200;
 
@@ -90,17 +92,17 @@ impl Refusal {
     }
 
     /// The body is in a form that is not read.
-    pub(crate) fn media_type(field: &'static str, problem: &'static str) -> Self {
+    fn media_type(field: &'static str, problem: &'static str) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported media type", vec![detail(field, problem)])
     }
 
     /// The body did not come in time.
-    pub(crate) fn too_slow() -> Self {
+    fn too_slow() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time", Vec::new())
     }
 
     /// There is no room for another large body.
-    pub(crate) fn busy() -> Self {
+    fn busy() -> Self {
         Self::later("too busy", RETRY_AFTER_DEFAULT)
     }
 
@@ -141,7 +143,7 @@ fn detail(field: &'static str, problem: impl Into<String>) -> FieldProblem {
 }
 
 /// Rounded up, one at least, so that nobody comes back too early.
-fn whole_seconds(duration: Duration) -> u64 {
+pub(crate) fn whole_seconds(duration: Duration) -> u64 {
     duration.as_millis().div_ceil(1_000).max(1).try_into().unwrap_or(u64::MAX)
 }
 
@@ -158,6 +160,18 @@ impl From<IngestError> for Refusal {
             IngestError::Unavailable { retry_after } => Self::later("temporarily unavailable", retry_after),
             IngestError::ShuttingDown => Self::later("shutting down", RETRY_AFTER_DEFAULT),
             IngestError::Rejected => Self::invalid(Vec::new()),
+        }
+    }
+}
+
+impl From<Unreadable> for Refusal {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::Form(field, problem) => Self::media_type(field, problem),
+            Unreadable::TooLarge(bytes_max) => Self::too_large("body", bytes_max),
+            Unreadable::Broken => Self::malformed("body", "broke off"),
+            Unreadable::TooSlow => Self::too_slow(),
+            Unreadable::NoRoom => Self::busy(),
         }
     }
 }

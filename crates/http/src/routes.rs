@@ -2,67 +2,201 @@
 
 mod assets;
 mod health;
+mod keys;
 mod pixel_gif;
+mod pixels;
+mod projects;
 mod track;
 
 use std::future::ready;
 
 use actix_web::guard::{Any, Get, Head};
 use actix_web::http::Method;
-use actix_web::{FromRequest, Handler, HttpRequest, HttpResponse, Resource, Route, web};
+use actix_web::{HttpRequest, HttpResponse, Route, web};
+use leadtrail_domain::key::Scope;
 
+use crate::access::{Class, Needs, Reach};
+use crate::asked::{KeyedHandler, keyed};
 use crate::problem::Problem;
 
-pub(crate) fn register(config: &mut web::ServiceConfig, demo_site: bool) {
-    for path in ["/api/track", "/api/track/track"] {
-        config.service(
-            web::resource(path)
-                .route(web::post().to(track::post))
-                .route(web::method(Method::OPTIONS).to(track::preflight))
-                .default_service(only("POST, OPTIONS")),
-        );
+/// A route as the table has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RouteEntry {
+    /// The method; a route that answers `GET` and `HEAD` alike stands as `GET`.
+    pub method: &'static str,
+    /// The path, with its parameters in braces.
+    pub path: &'static str,
+    /// Who may use it.
+    pub class: Class,
+}
+
+/// Every route there is, those of the demo site too.
+pub fn routes() -> Vec<RouteEntry> {
+    let entry = |row: &Row| RouteEntry {
+        method: row.verb.method(),
+        path: row.path,
+        class: match row.endpoint {
+            Endpoint::Open(_) => Class::Public,
+            Endpoint::Keyed(needs, _) => Class::Key(needs),
+        },
+    };
+    TABLE.iter().chain(DEMO).map(entry).collect()
+}
+
+struct Row {
+    verb: Verb,
+    path: &'static str,
+    endpoint: Endpoint,
+}
+
+/// A keyed handler is given requests by way of its needs and no other: there is no route without a class.
+enum Endpoint {
+    Open(fn(Route) -> Route),
+    Keyed(Needs, KeyedHandler),
+}
+
+#[derive(Clone, Copy)]
+enum Verb {
+    Get,
+    /// GET and HEAD.
+    Read,
+    Post,
+    Put,
+    Patch,
+    Delete,
+    Options,
+}
+
+impl Verb {
+    fn method(self) -> &'static str {
+        match self {
+            Self::Get | Self::Read => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+            Self::Options => "OPTIONS",
+        }
     }
-    config.service(
-        web::resource("/api/track/pixel.gif")
-            .route(web::get().to(pixel_gif::get))
-            .default_service(only("GET")),
-    );
-    config.service(readable("/static/pixel.js", assets::pixel_script));
-    config.service(readable("/px.js", assets::pixel_script));
-    config.service(readable("/static/{name}", assets::of_index));
-    config.service(readable("/", assets::index));
-    config.service(readable("/health/live", health::live));
-    config.service(readable("/health/ready", health::ready));
-    config.service(readable("/health", health::ready));
-    if demo_site {
-        config.service(readable("/demo", assets::to_demo));
-        config.service(
-            web::resource("/demo/thanks.html")
-                .route(reading().to(assets::of_demo_thanks))
-                .route(web::post().to(assets::demo_form))
-                .default_service(only("GET, HEAD, POST")),
-        );
-        config.service(readable("/demo/{name:.*}", assets::of_demo));
+
+    /// As an `Allow` header has it.
+    fn allowed(self) -> &'static str {
+        match self {
+            Self::Read => "GET, HEAD",
+            Self::Get | Self::Post | Self::Put | Self::Patch | Self::Delete | Self::Options => self.method(),
+        }
+    }
+
+    fn route(self) -> Route {
+        match self {
+            Self::Get => web::get(),
+            Self::Read => web::route().guard(Any(Get()).or(Head())),
+            Self::Post => web::post(),
+            Self::Put => web::put(),
+            Self::Patch => web::patch(),
+            Self::Delete => web::delete(),
+            Self::Options => web::method(Method::OPTIONS),
+        }
+    }
+}
+
+const fn open(verb: Verb, path: &'static str, to: fn(Route) -> Route) -> Row {
+    Row { verb, path, endpoint: Endpoint::Open(to) }
+}
+
+const fn by_key(
+    verb: Verb,
+    path: &'static str,
+    scopes: &'static [Scope],
+    reach: Reach,
+    handler: KeyedHandler,
+) -> Row {
+    Row { verb, path, endpoint: Endpoint::Keyed(Needs { scopes, reach }, handler) }
+}
+
+/// Whoever may change it may look at it too.
+const LOOK: &[Scope] = &[Scope::Read, Scope::Manage];
+const MANAGE: &[Scope] = &[Scope::Manage];
+const ADMIN: &[Scope] = &[Scope::Admin];
+
+/// What every service answers. Rows of one path stand together; of two paths that match, the first is taken.
+const TABLE: &[Row] = &[
+    open(Verb::Post, "/api/track", |route| route.to(track::post)),
+    open(Verb::Options, "/api/track", |route| route.to(track::preflight)),
+    open(Verb::Post, "/api/track/track", |route| route.to(track::post)),
+    open(Verb::Options, "/api/track/track", |route| route.to(track::preflight)),
+    open(Verb::Get, "/api/track/pixel.gif", |route| route.to(pixel_gif::get)),
+    by_key(Verb::Read, "/api/projects", LOOK, Reach::View, |asked| Box::pin(projects::list(asked))),
+    by_key(Verb::Post, "/api/projects", MANAGE, Reach::Service, |asked| Box::pin(projects::create(asked))),
+    by_key(Verb::Read, "/api/projects/pixels/{id}", LOOK, Reach::Named, |asked| {
+        Box::pin(pixels::show(asked))
+    }),
+    by_key(Verb::Put, "/api/projects/pixels/{id}", MANAGE, Reach::Named, |asked| {
+        Box::pin(pixels::replace(asked))
+    }),
+    by_key(Verb::Patch, "/api/projects/pixels/{id}", MANAGE, Reach::Named, |asked| {
+        Box::pin(pixels::merge(asked))
+    }),
+    by_key(Verb::Delete, "/api/projects/pixels/{id}", MANAGE, Reach::Named, |asked| {
+        Box::pin(pixels::archive(asked))
+    }),
+    by_key(Verb::Read, "/api/projects/{id}", LOOK, Reach::Named, |asked| Box::pin(projects::show(asked))),
+    by_key(Verb::Put, "/api/projects/{id}", MANAGE, Reach::Named, |asked| Box::pin(projects::replace(asked))),
+    by_key(Verb::Patch, "/api/projects/{id}", MANAGE, Reach::Named, |asked| Box::pin(projects::merge(asked))),
+    by_key(Verb::Delete, "/api/projects/{id}", MANAGE, Reach::Named, |asked| {
+        Box::pin(projects::archive(asked))
+    }),
+    by_key(Verb::Read, "/api/projects/{id}/pixels", LOOK, Reach::Named, |asked| {
+        Box::pin(pixels::list(asked))
+    }),
+    by_key(Verb::Post, "/api/projects/{id}/pixels", MANAGE, Reach::Named, |asked| {
+        Box::pin(pixels::create(asked))
+    }),
+    by_key(Verb::Read, "/api/pixels/{id}/snippet", LOOK, Reach::Named, |asked| {
+        Box::pin(pixels::snippet(asked))
+    }),
+    by_key(Verb::Read, "/api/keys", ADMIN, Reach::View, |asked| Box::pin(keys::list(asked))),
+    by_key(Verb::Post, "/api/keys", ADMIN, Reach::View, |asked| Box::pin(keys::create(asked))),
+    by_key(Verb::Read, "/api/keys/{id}", ADMIN, Reach::Named, |asked| Box::pin(keys::show(asked))),
+    by_key(Verb::Delete, "/api/keys/{id}", ADMIN, Reach::Named, |asked| Box::pin(keys::revoke(asked))),
+    open(Verb::Read, "/static/pixel.js", |route| route.to(assets::pixel_script)),
+    open(Verb::Read, "/px.js", |route| route.to(assets::pixel_script)),
+    open(Verb::Read, "/static/{name}", |route| route.to(assets::of_index)),
+    open(Verb::Read, "/", |route| route.to(assets::index)),
+    open(Verb::Read, "/health/live", |route| route.to(health::live)),
+    open(Verb::Read, "/health/ready", |route| route.to(health::ready)),
+    open(Verb::Read, "/health", |route| route.to(health::ready)),
+];
+
+/// The demo site, where it is asked for.
+const DEMO: &[Row] = &[
+    open(Verb::Read, "/demo", |route| route.to(assets::to_demo)),
+    open(Verb::Read, "/demo/thanks.html", |route| route.to(assets::of_demo_thanks)),
+    open(Verb::Post, "/demo/thanks.html", |route| route.to(assets::demo_form)),
+    open(Verb::Read, "/demo/{name:.*}", |route| route.to(assets::of_demo)),
+];
+
+pub(crate) fn register(config: &mut web::ServiceConfig, demo_site: bool) {
+    let tables = [TABLE, if demo_site { DEMO } else { &[] }];
+    for rows in tables.into_iter().flat_map(|table| table.chunk_by(|one, next| one.path == next.path)) {
+        let mut resource = web::resource(rows[0].path);
+        for row in rows {
+            let route = row.verb.route();
+            resource = resource.route(match row.endpoint {
+                Endpoint::Open(to) => to(route),
+                Endpoint::Keyed(needs, handler) => keyed(route, needs, handler),
+            });
+        }
+        let allowed = rows.iter().map(|row| row.verb.allowed()).collect::<Vec<_>>().join(", ");
+        config.service(resource.default_service(only(allowed)));
     }
     config.default_service(web::to(not_found));
 }
 
-/// A resource that is only read.
-fn readable<F, Args>(path: &str, handler: F) -> Resource
-where
-    F: Handler<Args, Output = HttpResponse>,
-    Args: FromRequest + 'static,
-{
-    web::resource(path.to_owned()).route(reading().to(handler)).default_service(only("GET, HEAD"))
-}
-
-fn reading() -> Route {
-    web::route().guard(Any(Get()).or(Head()))
-}
-
 /// The answer to any other method than `allowed`.
-fn only(allowed: &'static str) -> Route {
-    web::to(move |request: HttpRequest| ready(Problem::MethodNotAllowed(allowed).response(&request)))
+fn only(allowed: String) -> Route {
+    let problem = Problem::MethodNotAllowed(allowed);
+    web::to(move |request: HttpRequest| ready(problem.response(&request)))
 }
 
 async fn not_found(request: HttpRequest) -> HttpResponse {

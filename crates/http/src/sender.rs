@@ -83,7 +83,8 @@ fn host_of_authority(authority: &str) -> Option<String> {
     is_plain.then(|| host_of_url(&format!("http://{authority}/"))).flatten()
 }
 
-fn random<const BYTES: usize>() -> [u8; BYTES] {
+/// So many random bytes, from the operating system.
+pub(crate) fn random<const BYTES: usize>() -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes)
         .expect("the operating system's random numbers do not fail once it has booted");

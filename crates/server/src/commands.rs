@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use leadtrail_app::access::View;
 use leadtrail_domain::ports::Projects;
 use leadtrail_domain::project::Project;
 
@@ -66,15 +67,7 @@ fn entropy<const N: usize>() -> anyhow::Result<[u8; N]> {
 
 /// The project of an id or slug.
 async fn find_project(projects: &dyn Projects, name: &str) -> anyhow::Result<Project> {
-    let by_id = match name.parse() {
-        Ok(id) => projects.project(id).await?,
-        Err(_not_an_id) => None,
-    };
-    let found = match (by_id, name.parse()) {
-        (Some(project), _) => Some(project),
-        (None, Ok(slug)) => projects.project_by_slug(&slug).await?,
-        (None, Err(_not_a_slug)) => None,
-    };
+    let found = leadtrail_app::projects::find(projects, View::All, name).await?;
     found.with_context(|| format!("there is no project `{name}`"))
 }
 

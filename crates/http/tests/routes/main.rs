@@ -1,5 +1,6 @@
 //! The routes as a browser, a monitor and an attacker meet them: over a socket, on a store in memory.
 
+mod access;
 mod assets;
 mod bad_input;
 mod batches;
@@ -9,4 +10,5 @@ mod cookies;
 mod cors;
 mod events;
 mod health;
+mod managing;
 mod service;

@@ -7,12 +7,13 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use leadtrail_app::access::Access;
 use leadtrail_app::ingest::{Ingest, IngestSettings};
 use leadtrail_app::pixels::{Pixels, ServicePolicy};
 use leadtrail_domain::event::StoredEvent;
-use leadtrail_domain::id::ProjectId;
-use leadtrail_domain::id::{EventId, PixelId};
-use leadtrail_domain::ports::{Maintenance, Projects, StoreError, Visits};
+use leadtrail_domain::id::{EventId, KeyId, PixelId, ProjectId};
+use leadtrail_domain::key::{ApiKey, KeySecret, Scope};
+use leadtrail_domain::ports::{Keys, Maintenance, Projects, StoreError, Visits};
 use leadtrail_domain::project::{Pixel, PixelSettings, Project, ProjectSettings};
 use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::visit::{Changes, Known, VisitQuery};
@@ -89,6 +90,9 @@ impl Service {
         let collector = Collector {
             ingest,
             pixels: Pixels::new(store.clone(), ServicePolicy::default()),
+            projects: store.clone(),
+            keys: store.clone(),
+            access: Access::new(store.clone()),
             enrich: KNOWLEDGE.clone(),
             clock: store.clone(),
             maintenance: setup.maintenance.unwrap_or_else(|| store.clone()),
@@ -124,7 +128,30 @@ impl Service {
     }
 
     pub(crate) async fn add_pixel(&self, id: &str) {
-        self.store.create_pixel(&pixel(id, self.project)).await.expect("a memory store takes a pixel");
+        self.add_pixel_of(self.project, id).await;
+    }
+
+    pub(crate) async fn add_pixel_of(&self, project: ProjectId, id: &str) {
+        self.store.create_pixel(&pixel(id, project)).await.expect("a memory store takes a pixel");
+    }
+
+    /// Adds an empty project.
+    pub(crate) async fn add_project(&self, slug: &str) -> ProjectId {
+        let mut entropy = [0; 16];
+        for (place, byte) in entropy.iter_mut().zip(slug.bytes()) {
+            *place = byte;
+        }
+        let id = ProjectId::new(Timestamp::EPOCH, entropy);
+        let project = Project { id, slug: slug.parse().expect("a slug"), name: slug.to_owned(), ..project() };
+        self.store.create_project(&project).await.expect("a memory store takes a project");
+        id
+    }
+
+    /// Adds a key that is valid for ever, and answers its secret.
+    pub(crate) async fn add_key(&self, byte: u8, scopes: &[Scope], project: Option<ProjectId>) -> String {
+        let (key, secret) = key(byte, scopes, project);
+        self.store.create_key(&key).await.expect("a memory store takes a key");
+        secret.reveal().to_owned()
     }
 
     /// Every event that is stored, by id.
@@ -251,6 +278,24 @@ fn pixel(id: &str, project_id: ProjectId) -> Pixel {
         created_at: Timestamp::EPOCH,
         archived_at: None,
     }
+}
+
+/// A key made of `byte`, with its secret.
+pub(crate) fn key(byte: u8, scopes: &[Scope], project_id: Option<ProjectId>) -> (ApiKey, KeySecret) {
+    let secret = KeySecret::new([byte; 32]);
+    let key = ApiKey {
+        id: KeyId::new(Timestamp::EPOCH, [byte; 16]),
+        name: format!("key {byte}"),
+        prefix: secret.prefix().to_owned(),
+        hash: secret.hash(),
+        scopes: scopes.iter().copied().collect(),
+        project_id,
+        created_at: Timestamp::EPOCH,
+        expires_at: None,
+        last_used_at: None,
+        revoked_at: None,
+    };
+    (key, secret)
 }
 
 fn client() -> reqwest::Client {

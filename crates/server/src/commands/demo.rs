@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use leadtrail_app::projects::NewPixelInput;
 use leadtrail_app::sync_loop::{Accounts, SyncOutcome};
 use leadtrail_crm_sandbox::{NewPerson, SandboxCrm};
 use leadtrail_domain::event::{EventKind, StoredEvent};
-use leadtrail_domain::project::{PixelSettings, default_account};
+use leadtrail_domain::project::default_account;
 use leadtrail_domain::sync::NextStep;
 use leadtrail_domain::time::Timestamp;
 use tokio::sync::broadcast::Receiver;
@@ -61,7 +62,9 @@ pub(super) async fn run(
 
     let stores = wiring::open_ready(&settings.store).await?;
     let demo = project::create(&stores, "Demo", None, &[]).await?.into_inner();
-    pixel::create(&stores, demo.id, "Demo site", Some(PIXEL.parse()?), PixelSettings::default()).await?;
+    let pixel =
+        NewPixelInput { id: Some(PIXEL.parse()?), name: Some("Demo site".to_owned()), settings: None };
+    pixel::create(&stores, demo.id, pixel).await?;
     let sandbox = wiring::sandbox(&settings)?;
     for (first_name, last_name, email) in PERSONS {
         if sandbox.person_by_email(email)?.is_none() {

@@ -2,13 +2,12 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use leadtrail_domain::id::{KeyId, ProjectId};
+use leadtrail_app::keys::{self, KeyEntropy, NewKey};
+use leadtrail_domain::id::ProjectId;
 use leadtrail_domain::key::{ApiKey, KeySecret, Scope};
 use leadtrail_domain::ports::Page;
-use leadtrail_domain::time::{Span, Timestamp};
 use serde_json::{Value, json};
 
-use super::project::checked_name;
 use super::{PAGE, entropy, find_project, now};
 use crate::cli::KeyCommand;
 use crate::output::{self, Format};
@@ -21,8 +20,11 @@ pub(super) async fn run(settings: &Settings, command: KeyCommand) -> anyhow::Res
     match command {
         KeyCommand::Create { scopes, project, name, expires, json } => {
             let project_id = project_id(&stores, project.as_deref()).await?;
+            let now = now(&stores);
+            let expires_at = expires.map(|span| now.plus(span.duration()));
             let scopes = scopes.into_iter().collect();
-            let (key, secret) = new_key(&checked_name(&name)?, scopes, project_id, expires, now(&stores))?;
+            let wanted = NewKey { name: Some(name), scopes, project_id, expires_at };
+            let (key, secret) = keys::made(wanted.into(), now, key_entropy()?)?;
             stores.keys.create_key(&key).await?;
             let value = json!({ "id": key.id, "key": secret.reveal() });
             output::result(Format::of(json), &value, || {
@@ -47,31 +49,18 @@ pub(super) async fn run(settings: &Settings, command: KeyCommand) -> anyhow::Res
 
 /// Makes the first key of an empty store, one that opens everything. `None` where there is a key already.
 pub(super) async fn first_admin_key(stores: &Stores) -> anyhow::Result<Option<KeySecret>> {
-    let (key, secret) = new_key("first admin key", BTreeSet::from([Scope::Admin]), None, None, now(stores))?;
+    let wanted = NewKey {
+        name: Some("first admin key".to_owned()),
+        scopes: BTreeSet::from([Scope::Admin]),
+        project_id: None,
+        expires_at: None,
+    };
+    let (key, secret) = keys::made(wanted.into(), now(stores), key_entropy()?)?;
     Ok(stores.keys.create_first_key(&key).await?.then_some(secret))
 }
 
-fn new_key(
-    name: &str,
-    scopes: BTreeSet<Scope>,
-    project_id: Option<ProjectId>,
-    expires: Option<Span>,
-    created_at: Timestamp,
-) -> anyhow::Result<(ApiKey, KeySecret)> {
-    let secret = KeySecret::new(entropy()?);
-    let key = ApiKey {
-        id: KeyId::new(created_at, entropy()?),
-        name: name.to_owned(),
-        prefix: secret.prefix().to_owned(),
-        hash: secret.hash(),
-        scopes,
-        project_id,
-        created_at,
-        expires_at: expires.map(|span| created_at.plus(span.duration())),
-        last_used_at: None,
-        revoked_at: None,
-    };
-    Ok((key, secret))
+fn key_entropy() -> anyhow::Result<KeyEntropy> {
+    Ok(KeyEntropy { id: entropy()?, secret: entropy()? })
 }
 
 async fn project_id(stores: &Stores, name: Option<&str>) -> anyhow::Result<Option<ProjectId>> {

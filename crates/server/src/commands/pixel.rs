@@ -1,21 +1,19 @@
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
+use leadtrail_app::access::View;
+use leadtrail_app::projects::{self, Change, NewPixelInput, PixelInput, snippet};
 use leadtrail_domain::id::{PixelId, ProjectId};
 use leadtrail_domain::ports::{Created, Page};
-use leadtrail_domain::project::{Pixel, PixelSettings};
+use leadtrail_domain::project::Pixel;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::project::checked_name;
 use super::{PAGE, entropy, find_project, now};
 use crate::cli::PixelCommand;
 use crate::output::{self, Format};
 use crate::settings::Settings;
 use crate::wiring::{self, Stores};
-
-/// The most form fields a pixel keeps beside e-mail and name.
-const FORM_FIELDS_MAX: usize = 20;
 
 /// Manages pixels.
 pub(super) async fn run(settings: &Settings, command: PixelCommand) -> anyhow::Result<ExitCode> {
@@ -24,12 +22,9 @@ pub(super) async fn run(settings: &Settings, command: PixelCommand) -> anyhow::R
     match command {
         PixelCommand::Create { project, name, id, origins, form_fields, json } => {
             let project = find_project(stores.projects.as_ref(), &project).await?;
-            if form_fields.len() > FORM_FIELDS_MAX {
-                bail!("a pixel keeps {FORM_FIELDS_MAX} form fields at most");
-            }
-            let form_fields = form_fields.iter().map(|field| field.trim().to_lowercase()).collect();
-            let created =
-                create(&stores, project.id, &name, id, PixelSettings { origins, form_fields }).await?;
+            let settings = json!({ "origins": origins, "form_fields": form_fields });
+            let input = NewPixelInput { id, name: Some(name), settings: Some(settings) };
+            let created = create(&stores, project.id, input).await?;
             let existed = matches!(created, Created::Existing(_));
             print(json, &created.into_inner(), &base, if existed { "exists already: " } else { "created " })?;
         }
@@ -39,20 +34,16 @@ pub(super) async fn run(settings: &Settings, command: PixelCommand) -> anyhow::R
         }
         PixelCommand::Show { id, json } => print(json, &find(&stores, &id).await?, &base, "")?,
         PixelCommand::Update { id, name, origins, any_origin, json } => {
-            let mut pixel = find(&stores, &id).await?;
-            if let Some(name) = name {
-                pixel.name = checked_name(&name)?;
-            }
-            if any_origin || !origins.is_empty() {
-                pixel.settings.origins = origins;
-            }
-            save(&stores, &pixel).await?;
+            let pixel = find(&stores, &id).await?;
+            let settings = (any_origin || !origins.is_empty()).then(|| json!({ "origins": origins }));
+            let input = PixelInput { name, settings };
+            let pixel =
+                projects::update_pixel(stores.projects.as_ref(), pixel, input.into(), Change::Merge).await?;
             print(json, &pixel, &base, "updated ")?;
         }
         PixelCommand::Archive { id, json } => {
-            let mut pixel = find(&stores, &id).await?;
-            pixel.archived_at = pixel.archived_at.or(Some(now(&stores)));
-            save(&stores, &pixel).await?;
+            let pixel = find(&stores, &id).await?;
+            let pixel = projects::archive_pixel(stores.projects.as_ref(), pixel, now(&stores)).await?;
             print(json, &pixel, &base, "archived ")?;
         }
         PixelCommand::Snippet { id } => output::line(&snippet(&base, &find(&stores, &id).await?.id))?,
@@ -64,38 +55,17 @@ pub(super) async fn run(settings: &Settings, command: PixelCommand) -> anyhow::R
 pub(super) async fn create(
     stores: &Stores,
     project_id: ProjectId,
-    name: &str,
-    id: Option<PixelId>,
-    settings: PixelSettings,
+    input: NewPixelInput,
 ) -> anyhow::Result<Created<Pixel>> {
-    let id = match id {
-        Some(id) => id,
-        None => {
-            entropy::<8>()?.iter().fold("px_".to_owned(), |id, byte| format!("{id}{byte:02x}")).parse()?
-        }
-    };
-    let pixel = Pixel {
-        id,
-        project_id,
-        name: checked_name(name)?,
-        settings,
-        created_at: now(stores),
-        archived_at: None,
-    };
-    let created = stores.projects.create_pixel(&pixel).await;
-    created.with_context(|| format!("cannot create the pixel `{}`", pixel.id))
+    let what = input.id.as_ref().map_or_else(|| "the pixel".to_owned(), |id| format!("the pixel `{id}`"));
+    let ports = stores.projects.as_ref();
+    let created = projects::create_pixel(ports, project_id, input.into(), now(stores), entropy()?).await;
+    created.with_context(|| format!("cannot create {what}"))
 }
 
 async fn find(stores: &Stores, id: &PixelId) -> anyhow::Result<Pixel> {
-    let context = stores.projects.pixel_context(id).await?;
-    Ok(context.with_context(|| format!("there is no pixel `{id}`"))?.pixel)
-}
-
-async fn save(stores: &Stores, pixel: &Pixel) -> anyhow::Result<()> {
-    if !stores.projects.update_pixel(pixel).await? {
-        bail!("the pixel is gone");
-    }
-    Ok(())
+    let found = projects::find_pixel(stores.projects.as_ref(), View::All, id).await?;
+    found.with_context(|| format!("there is no pixel `{id}`"))
 }
 
 async fn list(stores: &Stores, project: ProjectId, base: &str, format: Format) -> anyhow::Result<()> {
@@ -126,11 +96,6 @@ fn base_url(settings: &Settings) -> String {
         .map_or_else(|| format!("http://{}", settings.http.bind), Url::to_string)
         .trim_end_matches('/')
         .to_owned()
-}
-
-/// The code to put into a site's pages.
-pub(super) fn snippet(base: &str, id: &PixelId) -> String {
-    format!(r#"<script src="{base}/static/pixel.js" data-pixel-id="{id}" async></script>"#)
 }
 
 fn shown(pixel: &Pixel, base: &str) -> Value {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use leadtrail_app::access::Access;
 use leadtrail_app::ingest::{Ingest, IngestTasks};
 use leadtrail_app::pixels::{Pixels, ServicePolicy};
 use leadtrail_app::sync_loop::{Accounts, SyncLoop};
@@ -77,6 +78,9 @@ impl Service {
         let collector = Collector {
             ingest: ingest.clone(),
             pixels: Pixels::new(Arc::clone(&stores.projects), service),
+            projects: Arc::clone(&stores.projects),
+            keys: Arc::clone(&stores.keys),
+            access: Access::new(Arc::clone(&stores.keys)),
             enrich: Arc::new(Knowledge::new(settings.geo_file.clone())),
             clock: Arc::clone(&stores.clock),
             maintenance: Arc::clone(&stores.maintenance),

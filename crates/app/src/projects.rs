@@ -1,0 +1,369 @@
+//! Managing projects and their pixels: what the API and the command line share.
+//!
+//! Every look-up takes the [`View`] of whoever asks, and what is not in view is absent.
+
+use leadtrail_domain::id::{PixelId, ProjectId, Slug};
+use leadtrail_domain::ports::{Created, Page, Projects, StoreError};
+use leadtrail_domain::project::{Pixel, PixelSettings, Project, ProjectSettings};
+use leadtrail_domain::time::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::access::View;
+use crate::input::{Given, Invalid, Problems, name, patched, present};
+
+/// The slug no project may have: `/api/projects/pixels` is another route.
+pub const RESERVED_SLUG: &str = "pixels";
+
+/// What somebody wants a project to be.
+#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProjectInput {
+    /// Its name for people; cleaned.
+    #[serde(deserialize_with = "present")]
+    pub name: Option<String>,
+    /// Its short name; at a creation made of the name where absent.
+    #[serde(deserialize_with = "present")]
+    pub slug: Option<Slug>,
+    /// Its settings, as a JSON merge patch.
+    #[serde(deserialize_with = "present")]
+    pub settings: Option<Value>,
+}
+
+/// What somebody wants a new pixel to be.
+#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NewPixelInput {
+    /// Its public id; drawn at random where absent.
+    #[serde(deserialize_with = "present")]
+    pub id: Option<PixelId>,
+    /// Its name for people; cleaned.
+    #[serde(deserialize_with = "present")]
+    pub name: Option<String>,
+    /// Its settings, as a JSON merge patch.
+    #[serde(deserialize_with = "present")]
+    pub settings: Option<Value>,
+}
+
+/// What somebody wants a pixel to be. Its id stays: it stands in pages.
+#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PixelInput {
+    /// Its name for people; cleaned.
+    #[serde(deserialize_with = "present")]
+    pub name: Option<String>,
+    /// Its settings, as a JSON merge patch.
+    #[serde(deserialize_with = "present")]
+    pub settings: Option<Value>,
+}
+
+/// What happens to what a change does not name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// Settings go to their defaults; name and slug are required.
+    Replace,
+    /// It stays.
+    Merge,
+}
+
+/// Why something was not created or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ManageError {
+    /// The input is not valid.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// What this field names belongs to something else.
+    #[error("{0} is already taken")]
+    Taken(&'static str),
+    /// It is there no more.
+    #[error("it is gone")]
+    Gone,
+    /// The store did not do it.
+    #[error("the store did not do it")]
+    Store(#[source] StoreError),
+}
+
+impl ManageError {
+    /// A store's error, where `field` is what can be taken.
+    pub(crate) fn of(error: StoreError, field: &'static str) -> Self {
+        match error {
+            StoreError::Taken(_) => Self::Taken(field),
+            StoreError::Transient(_)
+            | StoreError::Stale
+            | StoreError::Rejected(_)
+            | StoreError::Corrupt { .. }
+            | StoreError::LeaseLost => Self::Store(error),
+        }
+    }
+}
+
+/// The project of an id or slug.
+///
+/// # Errors
+/// Those of the store.
+pub async fn find(projects: &dyn Projects, view: View, name: &str) -> Result<Option<Project>, StoreError> {
+    let by_id = match name.parse() {
+        Ok(id) if view.shows(id) => projects.project(id).await?,
+        Ok(_) | Err(_) => None,
+    };
+    let found = match (by_id, name.parse()) {
+        (Some(project), _) => Some(project),
+        (None, Ok(slug)) => projects.project_by_slug(&slug).await?,
+        (None, Err(_not_a_slug)) => None,
+    };
+    Ok(found.filter(|project| view.shows(project.id)))
+}
+
+/// Projects by id, archived ones too.
+///
+/// # Errors
+/// Those of the store.
+pub async fn list(
+    projects: &dyn Projects,
+    view: View,
+    page: &Page<ProjectId>,
+) -> Result<Vec<Project>, StoreError> {
+    match view {
+        View::All => projects.projects(page).await,
+        View::Only(own) if page.limit > 0 && page.after.is_none_or(|after| own > after) => {
+            Ok(projects.project(own).await?.into_iter().collect())
+        }
+        View::Only(_) => Ok(Vec::new()),
+    }
+}
+
+/// Creates a project, or finds the one of the same slug, which stays as it is. `entropy` is drawn at random.
+///
+/// # Errors
+/// `Invalid`; `Store`.
+pub async fn create(
+    projects: &dyn Projects,
+    input: Given<ProjectInput>,
+    now: Timestamp,
+    entropy: [u8; 16],
+) -> Result<Created<Project>, ManageError> {
+    let Given { fields: input, mut problems } = input;
+    let name = name(input.name.as_deref(), &mut problems);
+    let slug = input.slug.clone().or_else(|| slug_of(&name));
+    match &slug {
+        Some(slug) => refuse_reserved(slug, &mut problems),
+        None if !name.is_empty() => problems.add("slug", "is required: none can be made of the name"),
+        None => {}
+    }
+    let settings = settings(&ProjectSettings::default(), input.settings.as_ref(), &mut problems);
+    let (Some(slug), name) = problems.unless_none((slug, name))? else {
+        return Err(Invalid::one("slug", "is required").into());
+    };
+    let id = ProjectId::new(now, entropy);
+    let project = Project { id, slug, name, settings, created_at: now, archived_at: None };
+    projects.create_project(&project).await.map_err(|error| ManageError::of(error, "slug"))
+}
+
+/// Changes a project. In a view of it alone its slug stays: whether one is taken would tell of other projects.
+///
+/// # Errors
+/// `Invalid`; `Taken` for the slug; `Gone`; `Store`.
+pub async fn update(
+    projects: &dyn Projects,
+    view: View,
+    project: Project,
+    input: Given<ProjectInput>,
+    change: Change,
+) -> Result<Project, ManageError> {
+    let Given { fields: input, mut problems } = input;
+    let changed = Project {
+        name: changed_name(&project.name, input.name.as_deref(), change, &mut problems),
+        slug: match (&input.slug, change) {
+            (Some(slug), _) => slug.clone(),
+            (None, Change::Merge) => project.slug.clone(),
+            (None, Change::Replace) => {
+                problems.add("slug", "is required");
+                project.slug.clone()
+            }
+        },
+        settings: changed_settings(&project.settings, input.settings.as_ref(), change, &mut problems),
+        ..project
+    };
+    refuse_reserved(&changed.slug, &mut problems);
+    if changed.slug != project.slug && view != View::All {
+        problems.add("slug", "may be changed only with a key that is bound to no project");
+    }
+    let changed = problems.unless_none(changed)?;
+    save(projects, &changed).await?;
+    Ok(changed)
+}
+
+/// Archives a project: its pixels collect nothing any more, what was collected stays. One that is archived already
+/// keeps its time.
+///
+/// # Errors
+/// `Gone`; `Store`.
+pub async fn archive(
+    projects: &dyn Projects,
+    mut project: Project,
+    now: Timestamp,
+) -> Result<Project, ManageError> {
+    project.archived_at = project.archived_at.or(Some(now));
+    save(projects, &project).await?;
+    Ok(project)
+}
+
+async fn save(projects: &dyn Projects, project: &Project) -> Result<(), ManageError> {
+    match projects.update_project(project).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(ManageError::Gone),
+        Err(error) => Err(ManageError::of(error, "slug")),
+    }
+}
+
+/// A pixel by its public id, with the project it belongs to known to be in view. The one place where that is asked.
+///
+/// # Errors
+/// Those of the store.
+pub async fn find_pixel(
+    projects: &dyn Projects,
+    view: View,
+    id: &PixelId,
+) -> Result<Option<Pixel>, StoreError> {
+    match view {
+        View::Only(own) => projects.pixel(own, id).await,
+        View::All => Ok(projects.pixel_context(id).await?.map(|context| context.pixel)),
+    }
+}
+
+/// Creates a pixel of a project that is in view, or finds the project's one of the same id, which stays as it is.
+/// `entropy` is drawn at random.
+///
+/// # Errors
+/// `Invalid`; `Taken` for the id; `Store`.
+pub async fn create_pixel(
+    projects: &dyn Projects,
+    project_id: ProjectId,
+    input: Given<NewPixelInput>,
+    now: Timestamp,
+    entropy: [u8; 8],
+) -> Result<Created<Pixel>, ManageError> {
+    let Given { fields: input, mut problems } = input;
+    let pixel = Pixel {
+        id: input.id.clone().unwrap_or_else(|| drawn_pixel_id(entropy)),
+        project_id,
+        name: name(input.name.as_deref(), &mut problems),
+        settings: settings(&PixelSettings::default(), input.settings.as_ref(), &mut problems),
+        created_at: now,
+        archived_at: None,
+    };
+    let pixel = problems.unless_none(pixel)?;
+    projects.create_pixel(&pixel).await.map_err(|error| ManageError::of(error, "id"))
+}
+
+/// Changes a pixel.
+///
+/// # Errors
+/// `Invalid`; `Gone`; `Store`.
+pub async fn update_pixel(
+    projects: &dyn Projects,
+    pixel: Pixel,
+    input: Given<PixelInput>,
+    change: Change,
+) -> Result<Pixel, ManageError> {
+    let Given { fields: input, mut problems } = input;
+    let changed = Pixel {
+        name: changed_name(&pixel.name, input.name.as_deref(), change, &mut problems),
+        settings: changed_settings(&pixel.settings, input.settings.as_ref(), change, &mut problems),
+        ..pixel
+    };
+    let changed = problems.unless_none(changed)?;
+    save_pixel(projects, &changed).await?;
+    Ok(changed)
+}
+
+/// Archives a pixel: it collects nothing any more, what was collected stays. One that is archived already keeps its
+/// time.
+///
+/// # Errors
+/// `Gone`; `Store`.
+pub async fn archive_pixel(
+    projects: &dyn Projects,
+    mut pixel: Pixel,
+    now: Timestamp,
+) -> Result<Pixel, ManageError> {
+    pixel.archived_at = pixel.archived_at.or(Some(now));
+    save_pixel(projects, &pixel).await?;
+    Ok(pixel)
+}
+
+async fn save_pixel(projects: &dyn Projects, pixel: &Pixel) -> Result<(), ManageError> {
+    match projects.update_pixel(pixel).await {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(ManageError::Gone),
+        Err(error) => Err(ManageError::Store(error)),
+    }
+}
+
+/// The code to put into a site's pages; `base` is where browsers reach the service, without a slash at its end.
+pub fn snippet(base: &str, id: &PixelId) -> String {
+    format!(r#"<script src="{base}/static/pixel.js" data-pixel-id="{id}" async></script>"#)
+}
+
+/// `px_` and 16 hexadecimal digits.
+fn drawn_pixel_id(entropy: [u8; 8]) -> PixelId {
+    let id = format!("px_{:016x}", u64::from_be_bytes(entropy));
+    id.parse().expect("letters, digits and `_` are a pixel id")
+}
+
+fn changed_name(current: &str, given: Option<&str>, change: Change, problems: &mut Problems) -> String {
+    match (given, change) {
+        (None, Change::Merge) => current.to_owned(),
+        (Some(_), _) | (None, Change::Replace) => name(given, problems),
+    }
+}
+
+fn changed_settings<T: crate::input::Settings>(
+    current: &T,
+    patch: Option<&Value>,
+    change: Change,
+    problems: &mut Problems,
+) -> T {
+    match change {
+        Change::Merge => settings(current, patch, problems),
+        Change::Replace => settings(&T::default(), patch, problems),
+    }
+}
+
+fn settings<T: crate::input::Settings>(base: &T, patch: Option<&Value>, problems: &mut Problems) -> T {
+    let Some(patch) = patch else { return base.clone() };
+    patched(base, patch).unwrap_or_else(|invalid| {
+        problems.add_all(invalid);
+        base.clone()
+    })
+}
+
+fn refuse_reserved(slug: &Slug, problems: &mut Problems) {
+    if slug.as_str() == RESERVED_SLUG {
+        problems.add("slug", "is reserved");
+    }
+}
+
+/// `Acme & Söhne GmbH` as `acme-s-hne-gmbh`.
+fn slug_of(name: &str) -> Option<Slug> {
+    let dashed: String =
+        name.to_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let parts: Vec<&str> = dashed.split('-').filter(|part| !part.is_empty()).collect();
+    parts.join("-").chars().take(64).collect::<String>().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slug_is_made_of_a_name() {
+        assert_eq!(slug_of("Acme & Söhne GmbH").unwrap().as_str(), "acme-s-hne-gmbh");
+        assert_eq!(slug_of("日本"), None);
+    }
+
+    #[test]
+    fn a_drawn_pixel_id_has_all_its_digits() {
+        assert_eq!(drawn_pixel_id([0, 0, 0, 0, 0, 0, 0, 1]).as_str(), "px_0000000000000001");
+    }
+}

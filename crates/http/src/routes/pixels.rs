@@ -1,0 +1,110 @@
+//! `/api/projects/{id}/pixels`, `/api/projects/pixels/{id}` and `/api/pixels/{id}/snippet`.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::LOCATION;
+use leadtrail_app::projects::{self, Change};
+use leadtrail_domain::id::{PixelId, ProjectId};
+use leadtrail_domain::ports::Created;
+use leadtrail_domain::project::{Pixel, PixelSettings};
+use leadtrail_domain::time::Timestamp;
+use serde::Serialize;
+
+use crate::asked::{Answer, Asked};
+use crate::listing::Listing;
+use crate::problem::Problem;
+use crate::sender::random;
+
+/// A pixel on the wire.
+#[derive(Serialize)]
+struct PixelBody<'a> {
+    id: &'a PixelId,
+    project_id: ProjectId,
+    name: &'a str,
+    settings: &'a PixelSettings,
+    created_at: Timestamp,
+    archived_at: Option<Timestamp>,
+    snippet: String,
+}
+
+impl<'a> PixelBody<'a> {
+    fn of(pixel: &'a Pixel, base: &str) -> Self {
+        Self {
+            id: &pixel.id,
+            project_id: pixel.project_id,
+            name: &pixel.name,
+            settings: &pixel.settings,
+            created_at: pixel.created_at,
+            archived_at: pixel.archived_at,
+            snippet: projects::snippet(base, &pixel.id),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct SnippetBody<'a> {
+    pixel_id: &'a PixelId,
+    snippet: String,
+}
+
+pub(super) async fn list(asked: Asked) -> Answer {
+    let listing = Listing::of(asked.request.query_string())?;
+    let project = asked.project().await?;
+    let found = asked.projects().pixels(project.id, &listing.page()).await?;
+    let base = asked.base_url();
+    let bodies: Vec<_> = found.iter().map(|pixel| PixelBody::of(pixel, &base)).collect();
+    Ok(listing.answer(bodies, |body| body.id.clone()))
+}
+
+/// 201 with the new pixel, or 200 with the project's one that has the id already. That another project has it is told,
+/// 409: a pixel's id is public, it stands in pages.
+pub(super) async fn create(asked: Asked) -> Answer {
+    let project = asked.project().await?;
+    let input = asked.input().await?;
+    let created = projects::create_pixel(asked.projects(), project.id, input, asked.now, random()).await?;
+    let (status, pixel) = match &created {
+        Created::New(pixel) => (StatusCode::CREATED, pixel),
+        Created::Existing(pixel) => (StatusCode::OK, pixel),
+    };
+    let place = format!("/api/projects/pixels/{}", pixel.id);
+    let body = PixelBody::of(pixel, &asked.base_url());
+    Ok(HttpResponse::build(status).insert_header((LOCATION, place)).json(body))
+}
+
+pub(super) async fn show(asked: Asked) -> Answer {
+    Ok(shown(&asked, &find(&asked).await?))
+}
+
+pub(super) async fn replace(asked: Asked) -> Answer {
+    update(&asked, Change::Replace).await
+}
+
+pub(super) async fn merge(asked: Asked) -> Answer {
+    update(&asked, Change::Merge).await
+}
+
+pub(super) async fn archive(asked: Asked) -> Answer {
+    let pixel = find(&asked).await?;
+    Ok(shown(&asked, &projects::archive_pixel(asked.projects(), pixel, asked.now).await?))
+}
+
+pub(super) async fn snippet(asked: Asked) -> Answer {
+    let pixel = find(&asked).await?;
+    let snippet = projects::snippet(&asked.base_url(), &pixel.id);
+    Ok(HttpResponse::Ok().json(SnippetBody { pixel_id: &pixel.id, snippet }))
+}
+
+async fn update(asked: &Asked, change: Change) -> Answer {
+    let pixel = find(asked).await?;
+    let input = asked.input().await?;
+    Ok(shown(asked, &projects::update_pixel(asked.projects(), pixel, input, change).await?))
+}
+
+async fn find(asked: &Asked) -> Result<Pixel, Problem> {
+    let found = projects::find_pixel(asked.projects(), asked.view(), &asked.id()?).await?;
+    found.ok_or(Problem::NotFound)
+}
+
+fn shown(asked: &Asked, pixel: &Pixel) -> HttpResponse {
+    HttpResponse::Ok().json(PixelBody::of(pixel, &asked.base_url()))
+}
