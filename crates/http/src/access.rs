@@ -7,6 +7,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use leadtrail_app::access::View;
 use leadtrail_domain::key::{ApiKey, KeySecret, Scope};
+use leadtrail_domain::ports::StoreError;
 use leadtrail_domain::time::Timestamp;
 use url::form_urlencoded;
 
@@ -81,6 +82,22 @@ pub(crate) async fn key(
         return Err(Problem::Forbidden("the key is bound to a project, and this is not of one"));
     }
     Ok(key)
+}
+
+/// The valid key that a request to a public route presents, if any. One that is not valid opens nothing, and the route
+/// is public without it.
+///
+/// # Errors
+/// The key cannot be looked up now.
+pub(crate) async fn offered_key(
+    state: &State,
+    request: &HttpRequest,
+    now: Timestamp,
+) -> Result<Option<Arc<ApiKey>>, StoreError> {
+    match presented(request.headers()) {
+        Some(presented) => state.collector.access.key(presented, now).await,
+        None => Ok(None),
+    }
 }
 
 fn has_key(query: &str) -> bool {

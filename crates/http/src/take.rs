@@ -2,6 +2,7 @@
 
 use leadtrail_domain::event::{Event, FieldProblem, ParseContext, RawEvent, Unwanted};
 use leadtrail_domain::id::PixelId;
+use leadtrail_domain::key::{ApiKey, Scope};
 use leadtrail_domain::ports::RequestFacts;
 use leadtrail_domain::visit::Answer;
 
@@ -26,7 +27,12 @@ pub(crate) enum Taken {
 ///
 /// # Errors
 /// It is not valid, comes from a site that may not send it, or cannot be stored now.
-pub(crate) async fn take(state: &State, sender: &Sender<'_>, raw: &RawEvent<'_>) -> Result<Taken, Refusal> {
+pub(crate) async fn take(
+    state: &State,
+    sender: &Sender<'_>,
+    key: Option<&ApiKey>,
+    raw: &RawEvent<'_>,
+) -> Result<Taken, Refusal> {
     let collector = &state.collector;
     let pixel_id = pixel_id(raw)?;
     let pixel = collector.pixels.known(&pixel_id).await?;
@@ -39,6 +45,10 @@ pub(crate) async fn take(state: &State, sender: &Sender<'_>, raw: &RawEvent<'_>)
     let received_at = collector.clock.now();
     let facts = RequestFacts { ip: sender.ip, user_agent: sender.user_agent.as_deref() };
     let mut client = collector.enrich.enrich(&facts);
+    // A server that may send events is a program and says so: that makes no bot of the visitors it speaks for.
+    if key.is_some_and(|key| key.opens(Scope::Ingest, Some(pixel.context.project.id))) {
+        client.bot = None;
+    }
     if let Some(place) = &sender.place {
         place.put_into(&mut client);
     }

@@ -28,7 +28,7 @@ pub(super) async fn get(state: web::Data<State>, request: HttpRequest) -> HttpRe
     if let Some(page) = sender.referer.filter(|_| !raw.has_page_url()) {
         raw.set_page_url(page);
     }
-    match take(&state, &sender, &raw).await {
+    match take(&state, &sender, None, &raw).await {
         Ok(Taken::Stored { set_cookie: Some(cookie), .. }) => {
             response.insert_header((SET_COOKIE, cookie));
         }

@@ -14,7 +14,7 @@ use crate::refusal::{Refusal, RefusalBody};
 use crate::sender::Sender;
 use crate::server::State;
 use crate::take::{Taken, take};
-use crate::{body, cors};
+use crate::{access, body, cors};
 
 /// Why an event was not kept, where the project wants it so.
 const X_LEADTRAIL_DROPPED: HeaderName = HeaderName::from_static("x-leadtrail-dropped");
@@ -67,10 +67,14 @@ pub(super) async fn post(state: web::Data<State>, request: HttpRequest) -> HttpR
 async fn answer(state: &State, sender: &Sender<'_>, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
     let body = body::read(state, request).await?;
     let text = Text::of(&body.bytes);
-    match text.message()? {
-        Message::Single(raw) => take(state, sender, &raw).await.map(single),
+    let message = text.message()?;
+    let key = access::offered_key(state, request, state.collector.clock.now()).await?;
+    let key = key.as_deref();
+    match message {
+        Message::Single(raw) => take(state, sender, key, &raw).await.map(single),
         Message::Batch(items) => {
-            let taken = join_all(items.into_iter().map(async |item| take(state, sender, &item?).await)).await;
+            let items = items.into_iter().map(async |item| take(state, sender, key, &item?).await);
+            let taken = join_all(items).await;
             Ok(batch(taken))
         }
     }

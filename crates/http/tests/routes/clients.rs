@@ -1,6 +1,7 @@
 //! What a request tells of its client, and what of that is believed.
 
 use leadtrail_domain::event::Client;
+use leadtrail_domain::key::Scope;
 use leadtrail_domain::project::{BotMode, IpMode, ProjectSettings};
 use leadtrail_http::{AddressHeader, HttpSettings, PlaceHeaders, Proxies};
 use reqwest::header::{HeaderMap, USER_AGENT};
@@ -68,6 +69,25 @@ async fn a_bot_s_batch_names_the_reason_at_each_event() {
     assert_eq!(reply.status, StatusCode::OK);
     let wanted = json!([{"success": true, "dropped": "bot", "reason": "Googlebot/"}]);
     assert_eq!(reply.json()["results"], wanted);
+}
+
+#[tokio::test]
+async fn a_server_with_a_key_for_it_is_no_bot_and_with_another_key_it_is() {
+    let service = with_bots(BotMode::Drop).await;
+    let own = service.add_key(1, &[Scope::Ingest], Some(service.project)).await;
+    let foreign = service.add_key(2, &[Scope::Ingest], Some(service.add_project("other").await)).await;
+    let reading = service.add_key(3, &[Scope::Read], None).await;
+    for (key, status) in [
+        (own, StatusCode::OK),
+        (foreign, StatusCode::NO_CONTENT),
+        (reading, StatusCode::NO_CONTENT),
+        ("lt_nonsense".to_owned(), StatusCode::NO_CONTENT),
+    ] {
+        let request = service.request(Method::POST, "/api/track").body(pageview().to_string());
+        let reply = Reply::of(request.header(USER_AGENT, "curl/8.14.1").header("x-api-key", key)).await;
+        assert_eq!(reply.status, status);
+    }
+    assert_eq!(service.stored().await.len(), 1);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::serve::{Service, StopSignal};
 use super::{crm, pixel, project};
-use crate::cli::{Common, DemoArgs};
+use crate::cli::{Common, DemoArgs, Setting};
 use crate::output;
 use crate::settings::{Flags, Layers, Settings};
 use crate::{telemetry, wiring};
@@ -61,7 +61,9 @@ pub(super) async fn run(
     telemetry::start(&settings.log);
 
     let stores = wiring::open_ready(&settings.store).await?;
-    let demo = project::create(&stores, "Demo", None, &[]).await?.into_inner();
+    // Whoever looks at the demo is welcome, a headless browser or a script too.
+    let everybody = Setting { path: "bots".to_owned(), value: "allow".to_owned() };
+    let demo = project::create(&stores, "Demo", None, &[everybody]).await?.into_inner();
     let pixel =
         NewPixelInput { id: Some(PIXEL.parse()?), name: Some("Demo site".to_owned()), settings: None };
     pixel::create(&stores, demo.id, pixel).await?;
