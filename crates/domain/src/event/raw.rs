@@ -430,9 +430,10 @@ mod tests {
 
     #[test]
     fn however_much_stands_before_them_signals_and_names_of_a_form_are_read() {
-        let junk = |prefix: &str| (0..300).map(|n| format!(r#""{prefix}{n}":{n},"#)).collect::<String>();
+        let junk =
+            |prefix: &str| (0..300).map(|n| format!(r#""{prefix}{n}":{n}"#)).collect::<Vec<_>>().join(",");
         let json = format!(
-            r#"{{{}{}"utm_source":"s","gclid":"g","form_data":{{{}"email":"e"}}}}"#,
+            r#"{{{},{},"utm_source":"s","gclid":"g","form_data":{{{},"email":"e"}}}}"#,
             junk("x"),
             junk("utm_x"),
             junk("f"),
