@@ -4,7 +4,7 @@ use leadtrail_domain::event::Client;
 use leadtrail_domain::key::Scope;
 use leadtrail_domain::project::{BotMode, IpMode, ProjectSettings};
 use leadtrail_http::{AddressHeader, HttpSettings, PlaceHeaders, Proxies};
-use reqwest::header::{HeaderMap, USER_AGENT};
+use reqwest::header::{HeaderMap, HeaderName, USER_AGENT};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
@@ -83,8 +83,12 @@ async fn a_server_with_a_key_for_it_is_no_bot_and_with_another_key_it_is() {
         (reading, StatusCode::NO_CONTENT),
         ("lt_nonsense".to_owned(), StatusCode::NO_CONTENT),
     ] {
+        let headers = HeaderMap::from_iter([
+            (USER_AGENT, "curl/8.14.1".parse().expect("a header's value")),
+            (HeaderName::from_static("x-api-key"), key.parse().expect("a header's value")),
+        ]);
         let request = service.request(Method::POST, "/api/track").body(pageview().to_string());
-        let reply = Reply::of(request.header(USER_AGENT, "curl/8.14.1").header("x-api-key", key)).await;
+        let reply = Reply::of(request.headers(headers)).await;
         assert_eq!(reply.status, status);
     }
     assert_eq!(service.stored().await.len(), 1);
