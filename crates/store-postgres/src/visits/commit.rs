@@ -14,6 +14,9 @@ use crate::PostgresStore;
 use crate::column::Columns;
 use crate::statement::{Statement, Text};
 
+// `IS NOT DISTINCT FROM` keeps the planner from the index on (project_id, cookie), which would walk a whole project: see
+// the load.
+//
 // Rows that are assumed to be as they were are locked in the order of their keys before anything depends on them. A
 // concurrent commit that changed one makes the condition fail on the row as it is now, not as the snapshot has it. The
 // later event that `no_event_after` asks about cannot be found so: a commit that adds one changes no row of ours. It
@@ -26,7 +29,7 @@ macro_rules! visits_sql {
                 SELECT v.visitor_id, a.advances, a.no_event_after
                 FROM UNNEST({}, {}, {}, {}, {}) AS a (visitor_id, project_id, version, advances, no_event_after)
                 JOIN visitors v ON v.visitor_id = a.visitor_id
-                WHERE v.project_id = a.project_id AND v.version = a.version
+                WHERE v.project_id IS NOT DISTINCT FROM a.project_id AND v.version = a.version
                 ORDER BY v.visitor_id
                 FOR NO KEY UPDATE OF v
             ), advanced AS (
