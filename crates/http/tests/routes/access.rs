@@ -292,7 +292,8 @@ async fn no_answer_to_a_tenant_holds_anything_of_another() {
     let private: Vec<RouteEntry> =
         routes().into_iter().filter(|route| route.class != Class::Public).collect();
     let runtime = tokio::runtime::Handle::current();
-    let mut runner = TestRunner::new(Config { cases: 1_200, failure_persistence: None, ..Config::default() });
+    // So many that enough are let in whatever chance brings: half as many once let in 99.
+    let mut runner = TestRunner::new(Config { cases: 2_400, failure_persistence: None, ..Config::default() });
     let outcome = tokio::task::spawn_blocking(move || {
         let seen = std::cell::Cell::new(0_usize);
         let ran = runner.run(&probe(), |probe| {
@@ -336,8 +337,7 @@ async fn no_answer_to_a_tenant_holds_anything_of_another() {
     });
     let (ran, seen) = outcome.await.expect("the fuzz runs to its end");
     ran.expect("no answer holds anything of another tenant");
-    // Some 110 of the random requests are let in, give or take 10: with far fewer the claim would be empty.
-    assert!(seen >= 40, "only {seen} requests were let in");
+    assert!(seen >= 100, "only {seen} requests were let in");
 }
 
 fn hexadecimal(text: &str) -> String {
