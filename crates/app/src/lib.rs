@@ -6,7 +6,9 @@
 //! `leadtrail-domain`: this crate only orders the calls.
 
 pub mod access;
+pub mod accounts;
 mod cause;
+pub mod connections;
 pub mod ingest;
 pub mod input;
 pub mod keys;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use leadtrail_domain::id::{PixelId, Slug};
 use leadtrail_domain::ingest::{CrmRoute, IngestPolicy};
 use leadtrail_domain::ports::{Projects, StoreError};
-use leadtrail_domain::project::{PixelContext, Project};
+use leadtrail_domain::project::{PixelContext, Project, own_account};
 
 use crate::recent::Recent;
 
@@ -27,7 +27,7 @@ pub struct Pixels {
 /// What the service's own settings say where a project's say nothing.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ServicePolicy {
-    /// The CRM connections there are.
+    /// The CRM connections of the service; a project's own is there when the project names it.
     pub accounts: BTreeSet<Slug>,
     /// How long after a form the CRM is told.
     pub sync_delay: Duration,
@@ -67,7 +67,8 @@ impl ServicePolicy {
     /// What follows for a project: its leads are told where its CRM is on and its account exists.
     fn for_project(&self, project: &Project) -> IngestPolicy {
         let settings = &project.settings;
-        let told = settings.crm.enabled && self.accounts.contains(&settings.crm.account);
+        let account = &settings.crm.account;
+        let told = settings.crm.enabled && (self.accounts.contains(account) || *account == own_account());
         IngestPolicy {
             crm: told.then(|| CrmRoute {
                 account: settings.crm.account.clone(),

@@ -10,14 +10,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use leadtrail_app::accounts::Accounts;
 use leadtrail_app::shutdown;
-use leadtrail_app::sync_loop::{Accounts, SyncLoop, SyncSettings};
+use leadtrail_app::sync_loop::{SyncLoop, SyncSettings};
 use leadtrail_crm_sandbox::{Call, NewPerson, SandboxCrm};
 use leadtrail_domain::crm::{
-    Candidate, Capabilities, CrmField, FieldKey, FieldValue, Patch, PersonId, PersonQuery, Receipt,
+    Budget, Candidate, Capabilities, CrmField, FieldKey, FieldValue, NewCrmField, Patch, PersonId,
+    PersonQuery, Receipt,
 };
 use leadtrail_domain::ports::{Crm, CrmError, Projects as _, RateScope};
 use leadtrail_domain::project::default_account;
+use leadtrail_domain::sync::account::BreakerSettings;
 use leadtrail_domain::sync::{JobStatus, SyncJob};
 use leadtrail_store_memory::ManualClock;
 use serde_json::json;
@@ -25,6 +28,12 @@ use site::{DELAY, Site, minute};
 use tokio::sync::Notify;
 
 const JANE: &str = "jane@x.example";
+
+/// One connection, under the name that projects use by default.
+fn accounts(crm: &Arc<dyn Crm>) -> Arc<Accounts> {
+    let service = BTreeMap::from([(default_account(), Arc::clone(crm))]);
+    Arc::new(Accounts::new(service, None, BreakerSettings::default()))
+}
 
 /// A site, its CRM, and a loop between them.
 struct World {
@@ -55,7 +64,7 @@ impl World {
         SyncLoop::new(
             self.site.store.clone(),
             self.site.store.clone(),
-            Accounts::from([(default_account(), Arc::clone(&self.crm))]),
+            accounts(&self.crm),
             self.clock.clone(),
             SyncSettings::default(),
         )
@@ -85,7 +94,7 @@ impl World {
     fn updates(&self) -> Vec<(PersonId, Patch)> {
         let update = |call| match call {
             Call::Update { person, patch } => Some((person, patch)),
-            Call::ListFields | Call::Find(_) | Call::Read { .. } => None,
+            Call::ListFields | Call::CreateField(_) | Call::Find(_) | Call::Read { .. } => None,
         };
         self.sandbox.calls().into_iter().filter_map(update).collect()
     }
@@ -304,7 +313,7 @@ async fn a_job_without_a_connection_waits_and_one_whose_project_turned_it_off_is
     let nowhere = SyncLoop::new(
         world.site.store.clone(),
         world.site.store.clone(),
-        Accounts::new(),
+        Arc::new(Accounts::new(BTreeMap::new(), None, BreakerSettings::default())),
         world.clock.clone(),
         SyncSettings::default(),
     );
@@ -358,6 +367,14 @@ impl Crm for Refuses {
 
     async fn list_fields(&self) -> Result<Vec<CrmField>, CrmError> {
         self.0.list_fields().await
+    }
+
+    async fn create_field(&self, field: &NewCrmField) -> Result<CrmField, CrmError> {
+        self.0.create_field(field).await
+    }
+
+    fn budget(&self) -> Option<Budget> {
+        self.0.budget()
     }
 
     async fn find(&self, by: &PersonQuery) -> Result<Vec<Candidate>, CrmError> {
@@ -421,6 +438,14 @@ impl Crm for Mortal {
 
     async fn list_fields(&self) -> Result<Vec<CrmField>, CrmError> {
         self.call(self.inner.list_fields()).await
+    }
+
+    async fn create_field(&self, field: &NewCrmField) -> Result<CrmField, CrmError> {
+        self.call(self.inner.create_field(field)).await
+    }
+
+    fn budget(&self) -> Option<Budget> {
+        self.inner.budget()
     }
 
     async fn find(&self, by: &PersonQuery) -> Result<Vec<Candidate>, CrmError> {
@@ -530,6 +555,14 @@ impl Crm for CutsStore {
 
     async fn list_fields(&self) -> Result<Vec<CrmField>, CrmError> {
         self.inner.list_fields().await
+    }
+
+    async fn create_field(&self, field: &NewCrmField) -> Result<CrmField, CrmError> {
+        self.inner.create_field(field).await
+    }
+
+    fn budget(&self) -> Option<Budget> {
+        self.inner.budget()
     }
 
     async fn find(&self, by: &PersonQuery) -> Result<Vec<Candidate>, CrmError> {

@@ -65,15 +65,30 @@ impl Person {
 pub(crate) struct Account {
     next_id: u64,
     persons: BTreeMap<u64, Person>,
+    /// The fields that were made beside those the account began with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    made_fields: Vec<CrmField>,
 }
 
 impl Default for Account {
     fn default() -> Self {
-        Self { next_id: 1, persons: BTreeMap::new() }
+        Self { next_id: 1, persons: BTreeMap::new(), made_fields: Vec::new() }
     }
 }
 
 impl Account {
+    pub(crate) fn made_fields(&self) -> &[CrmField] {
+        &self.made_fields
+    }
+
+    /// Makes a field; its key is one that no field has.
+    pub(crate) fn make_field(&mut self, name: String, kind: CrmFieldKind) -> CrmField {
+        let key = FieldKey(format!("made_{}", self.made_fields.len() + 1));
+        let field = CrmField { key, name, kind };
+        self.made_fields.push(field.clone());
+        field
+    }
+
     pub(crate) fn persons(&self) -> impl Iterator<Item = &Person> {
         self.persons.values()
     }

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use leadtrail_domain::crm::{
-    Candidate, Capabilities, CrmField, CrmFieldKind, FieldKey, FieldValue, Patch, PersonId, PersonQuery,
-    Receipt,
+    Budget, Candidate, Capabilities, CrmField, CrmFieldKind, FieldKey, FieldValue, NewCrmField, Patch,
+    PersonId, PersonQuery, Receipt,
 };
 use leadtrail_domain::ports::{Crm, CrmError};
 use leadtrail_domain::sync::fields::{self, FieldKind};
@@ -152,6 +152,15 @@ impl SandboxCrm {
         self.script().writes.clone()
     }
 
+    /// Says from now on that so much is left of the day's budget.
+    pub fn set_budget(&self, budget: Budget) {
+        self.script().budget = Some(budget);
+    }
+
+    fn fields(&self, account: &Account) -> Vec<CrmField> {
+        self.fields.iter().chain(account.made_fields()).cloned().collect()
+    }
+
     fn script(&self) -> MutexGuard<'_, Script> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -181,7 +190,31 @@ impl Crm for SandboxCrm {
 
     async fn list_fields(&self) -> Result<Vec<CrmField>, CrmError> {
         self.script().begin(Call::ListFields)?;
-        Ok(self.fields.to_vec())
+        self.run(|crm| crm.account.read(|account| crm.fields(account)).map_err(|error| unavailable(&error)))
+            .await
+    }
+
+    async fn create_field(&self, field: &NewCrmField) -> Result<CrmField, CrmError> {
+        self.script().begin(Call::CreateField(field.clone()))?;
+        let kind = match &field.kind {
+            CrmFieldKind::Text { chars_max } if *chars_max > SHORT_TEXT_CHARS_MAX => {
+                CrmFieldKind::Text { chars_max: LONG_TEXT_CHARS_MAX }
+            }
+            CrmFieldKind::Text { .. } => CrmFieldKind::Text { chars_max: SHORT_TEXT_CHARS_MAX },
+            kind @ (CrmFieldKind::Number | CrmFieldKind::Date | CrmFieldKind::Choice { .. }) => kind.clone(),
+            CrmFieldKind::Other(_) => {
+                return Err(CrmError::Permanent { code: "unknown_type".to_owned(), fields: BTreeSet::new() });
+            }
+        };
+        let name = field.name.clone();
+        self.run(move |crm| {
+            crm.account.write(|account| account.make_field(name, kind)).map_err(|error| unavailable(&error))
+        })
+        .await
+    }
+
+    fn budget(&self) -> Option<Budget> {
+        self.script().budget
     }
 
     async fn find(&self, by: &PersonQuery) -> Result<Vec<Candidate>, CrmError> {
@@ -208,7 +241,7 @@ impl Crm for SandboxCrm {
         let (person, fields) = (person.clone(), fields.clone());
         self.run(move |crm| {
             crm.account
-                .read(|account| account.read(&crm.fields, &person, &fields))
+                .read(|account| account.read(&crm.fields(account), &person, &fields))
                 .map_err(|error| unavailable(&error))?
         })
         .await
@@ -220,7 +253,7 @@ impl Crm for SandboxCrm {
         self.run(move |crm| {
             let changed = crm
                 .account
-                .write(|account| account.update(&crm.fields, &person, &patch))
+                .write(|account| account.update(&crm.fields(account), &person, &patch))
                 .map_err(|error| unavailable(&error))??;
             let mut script = crm.script();
             script.written(&person, &patch, &changed);

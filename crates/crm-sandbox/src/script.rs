@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use leadtrail_domain::crm::{FieldKey, Patch, PersonId, PersonQuery};
+use leadtrail_domain::crm::{Budget, FieldKey, NewCrmField, Patch, PersonId, PersonQuery};
 use leadtrail_domain::ports::CrmError;
 
 /// What the port was asked.
@@ -8,6 +8,8 @@ use leadtrail_domain::ports::CrmError;
 pub enum Call {
     /// For the fields.
     ListFields,
+    /// To make a field.
+    CreateField(NewCrmField),
     /// For persons.
     Find(PersonQuery),
     /// For what a person has.
@@ -42,6 +44,7 @@ pub(crate) struct Script {
     pub(crate) failures: VecDeque<CrmError>,
     pub(crate) empty_email_searches: u32,
     pub(crate) lost_answers: u32,
+    pub(crate) budget: Option<Budget>,
     pub(crate) writes: BTreeMap<(PersonId, FieldKey), Writes>,
     calls: VecDeque<Call>,
 }

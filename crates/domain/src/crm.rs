@@ -187,6 +187,25 @@ pub struct Receipt {
     pub dropped: BTreeMap<FieldKey, String>,
 }
 
+/// A field of persons to be made, on a human's demand.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewCrmField {
+    /// Its name for people, 1 to 255 characters.
+    pub name: String,
+    /// Its type: `Text`, `Number` or `Date`. How long a text may be is the CRM's to say: one of more than 255
+    /// characters asks for its type of long texts.
+    pub kind: CrmFieldKind,
+}
+
+/// What an account lets us ask in a day, in the CRM's own units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Budget {
+    /// How much is left of it.
+    pub remaining: u64,
+    /// How much there is in a day, where the CRM says it.
+    pub limit: Option<u64>,
+}
+
 /// The names under which a preset compares: letters and digits only, lower-case, so that `UTM Source`, `utm-source`
 /// and `utm_source` are one.
 pub fn folded_name(name: &str) -> String {

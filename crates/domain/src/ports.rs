@@ -2,8 +2,10 @@
 //! `leadtrail-contract`.
 
 mod clock;
+mod connections;
 mod crm;
 mod enrich;
+mod journeys;
 mod keys;
 mod maintenance;
 mod projects;
@@ -12,11 +14,15 @@ mod sync_jobs;
 mod visits;
 
 pub use self::clock::Clock;
+pub use self::connections::{Connections, SealedConnection};
 pub use self::crm::{Crm, CrmError, RateScope};
 pub use self::enrich::{Enrich, RequestFacts};
+pub use self::journeys::{Journey, Journeys};
 pub use self::keys::Keys;
 pub use self::maintenance::{Durability, Maintenance};
 pub use self::projects::{Created, Page, Projects};
 pub use self::store_error::StoreError;
-pub use self::sync_jobs::{AttemptRecord, JobCounts, JobFilter, Planned, SyncJobs};
+pub use self::sync_jobs::{
+    AttemptRecord, DueQueue, JobAction, JobCounts, JobFilter, LedgerEntry, Planned, Queue, SyncJobs, Updates,
+};
 pub use self::visits::Visits;

@@ -205,6 +205,37 @@ pub fn default_account() -> Slug {
     "default".parse().expect("a constant slug")
 }
 
+/// The name that stands for a project's own connection; the service's own may not bear it.
+pub fn own_account() -> Slug {
+    "own".parse().expect("a constant slug")
+}
+
+/// A CRM connection.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Account {
+    /// One of the service's settings, by name; projects may share it.
+    Service(Slug),
+    /// A project's own.
+    Own(ProjectId),
+}
+
+impl Account {
+    /// The connection that a project means by a name.
+    pub fn of(project: ProjectId, name: &Slug) -> Self {
+        if *name == own_account() { Self::Own(project) } else { Self::Service(name.clone()) }
+    }
+}
+
+impl std::fmt::Display for Account {
+    /// As `default`, or `own:` and the project's id.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Service(name) => name.fmt(f),
+            Self::Own(project) => write!(f, "own:{project}"),
+        }
+    }
+}
+
 /// Whose touch the plain fields (utm_*, click ids, ad parameters) are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,6 +1,9 @@
 //! Sync jobs: what must become of a lead in the CRM, and the rules by which it does.
 
+pub mod account;
 pub mod fields;
+pub mod health;
+pub mod mapping;
 pub mod matching;
 pub mod plan;
 pub mod schedule;
@@ -187,6 +190,18 @@ pub struct Settlement {
     pub next: NextStep,
     /// What was done, in a line without secrets and personal data: kept with the attempt.
     pub note: String,
+    /// What was asked of the CRM and what it answered, in order: kept with the attempt.
+    pub steps: Vec<Step>,
+}
+
+/// One question to the CRM and its answer. Neither holds secrets or personal data: an e-mail is "the e-mail", a value
+/// is named by its field.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Step {
+    /// As `search by e-mail` or `update person 7: utm_source, gclid`.
+    pub asked: String,
+    /// As `2 candidates, 1 verified` or `the CRM is unavailable: timeout`.
+    pub answered: String,
 }
 
 /// What follows an attempt.

@@ -21,6 +21,8 @@
 //! ```
 
 mod clock;
+mod connections;
+mod journeys;
 mod keys;
 mod maintenance;
 mod projects;

@@ -3,17 +3,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use leadtrail_domain::crm::{FieldKey, PersonId};
+use leadtrail_domain::email::EmailHash;
 use leadtrail_domain::event::{EventKind, EventSync};
 use leadtrail_domain::id::{ProjectId, Slug, SyncJobId, VisitorId};
 use leadtrail_domain::lead::Lead;
-use leadtrail_domain::ports::{AttemptRecord, JobCounts, JobFilter, Planned, StoreError, SyncJobs};
+use leadtrail_domain::ports::{
+    AttemptRecord, DueQueue, JobAction, JobCounts, JobFilter, LedgerEntry, Planned, Queue, StoreError,
+    SyncJobs, Updates,
+};
 use leadtrail_domain::sync::{
     Claim, Dossier, JobStatus, Lease, NextStep, PlannedWrite, SessionSpan, Settlement, SyncJob, Wanted,
 };
 use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::visit::PersonKey;
 
-use crate::tables::{JobRow, SessionRow, Tables};
+use crate::tables::{JobRow, LedgerRow, SessionRow, Tables};
 use crate::{MemoryStore, take};
 
 /// How many visited pages a dossier has at most.
@@ -21,7 +25,30 @@ const VISITED_PAGES_MAX: usize = 1_000;
 
 #[async_trait]
 impl SyncJobs for MemoryStore {
-    async fn claim(&self, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Claim>, StoreError> {
+    async fn due_queues(&self, now: Timestamp) -> Result<Vec<DueQueue>, StoreError> {
+        let tables = self.tables()?;
+        let mut queues: BTreeMap<Queue, DueQueue> = BTreeMap::new();
+        for row in tables.jobs.values().filter(|row| row.is_claimable(now)) {
+            let at = row.job.due_at;
+            let queue = row.queue();
+            let due = DueQueue { queue: queue.clone(), due: 0, oldest_due_at: at };
+            let due = queues.entry(queue).or_insert(due);
+            due.due += 1;
+            due.oldest_due_at = due.oldest_due_at.min(at);
+        }
+        let mut queues: Vec<DueQueue> = queues.into_values().collect();
+        queues
+            .sort_by(|one, other| (one.oldest_due_at, &one.queue).cmp(&(other.oldest_due_at, &other.queue)));
+        Ok(queues)
+    }
+
+    async fn claim(
+        &self,
+        queue: &Queue,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<Claim>, StoreError> {
         let mut tables = self.tables()?;
         let leased: BTreeSet<PersonKey> = tables
             .jobs
@@ -43,7 +70,7 @@ impl SyncJobs for MemoryStore {
                 first.insert(person, row);
             }
         }
-        let mut due: Vec<&mut JobRow> = first.into_values().collect();
+        let mut due: Vec<&mut JobRow> = first.into_values().filter(|row| row.queue() == *queue).collect();
         due.sort_by_key(|row| (row.job.due_at, row.job.id));
         let claims = due.into_iter().map(|row| {
             row.lease_number += 1;
@@ -112,7 +139,12 @@ impl SyncJobs for MemoryStore {
             NextStep::PutOff { .. } => JobStatus::Pending,
             NextStep::End { status, .. } => *status,
         };
-        row.attempts.push(AttemptRecord { at: settlement.at, status, note: settlement.note.clone() });
+        row.attempts.push(AttemptRecord {
+            at: settlement.at,
+            status,
+            note: settlement.note.clone(),
+            steps: settlement.steps.clone(),
+        });
         match &settlement.next {
             NextStep::PutOff { due_at, looks, failures, drop_planned } => {
                 row.job.due_at = *due_at;
@@ -146,8 +178,75 @@ impl SyncJobs for MemoryStore {
         account: &Slug,
         person: &PersonId,
     ) -> Result<BTreeSet<FieldKey>, StoreError> {
-        let key = (project, account.clone(), person.clone());
-        Ok(self.tables()?.ledger.get(&key).cloned().unwrap_or_default())
+        let tables = self.tables()?;
+        let of_person = tables.ledger.iter().filter(|row| row.project_id == project);
+        let of_person = of_person.map(|row| &row.entry);
+        let of_person = of_person.filter(|entry| entry.account == *account && entry.person == *person);
+        Ok(of_person.map(|entry| entry.field.clone()).collect())
+    }
+
+    async fn updates_since(
+        &self,
+        project: ProjectId,
+        email: &EmailHash,
+        since: Timestamp,
+    ) -> Result<Updates, StoreError> {
+        let tables = self.tables()?;
+        let person = (project, *email);
+        let written = tables.ledger.iter().filter(|row| row.entry.at >= since);
+        let written = written
+            .filter(|row| tables.jobs.get(&row.job_id).is_some_and(|job| job.person() == person))
+            .map(|row| (row.job_id, row.entry.at));
+        let (jobs, times): (BTreeSet<SyncJobId>, BTreeSet<Timestamp>) = written.unzip();
+        let count = u64::try_from(jobs.len()).unwrap_or(u64::MAX);
+        Ok(Updates { count, oldest_at: times.first().copied() })
+    }
+
+    async fn act(
+        &self,
+        project: ProjectId,
+        id: SyncJobId,
+        action: JobAction,
+        at: Timestamp,
+        note: &str,
+    ) -> Result<bool, StoreError> {
+        let mut tables = self.tables()?;
+        let Some(row) = tables.jobs.get_mut(&id).filter(|row| row.job.project_id == project) else {
+            return Ok(false);
+        };
+        let is_worked_on = row.leased_until.is_some_and(|until| until > at);
+        if !action.takes(row.job.status) || (action == JobAction::Replay && is_worked_on) {
+            return Ok(false);
+        }
+        row.leased_until = None;
+        let status = match action {
+            JobAction::Replay => {
+                row.job = SyncJob {
+                    due_at: at,
+                    looks: 0,
+                    failures: 0,
+                    wanted: None,
+                    planned: None,
+                    persons: Vec::new(),
+                    last_error: None,
+                    ended_at: None,
+                    ..row.job.clone()
+                };
+                JobStatus::Pending
+            }
+            JobAction::Hold => JobStatus::Held,
+            JobAction::Skip => {
+                row.job.ended_at = Some(at);
+                row.job.planned = None;
+                JobStatus::Skipped
+            }
+        };
+        row.job.status = status;
+        row.attempts.push(AttemptRecord { at, status, note: note.to_owned(), steps: Vec::new() });
+        if action != JobAction::Hold {
+            tables.show(id, status, at, None);
+        }
+        Ok(true)
     }
 
     async fn job(&self, project: ProjectId, id: SyncJobId) -> Result<Option<SyncJob>, StoreError> {
@@ -167,8 +266,7 @@ impl SyncJobs for MemoryStore {
             .values()
             .rev()
             .map(|row| &row.job)
-            .filter(|job| job.project_id == project)
-            .filter(|job| filter.status.is_none_or(|status| job.status == status))
+            .filter(|job| job.project_id == project && is_meant(job, filter))
             .filter(|job| filter.before.is_none_or(|before| job.id < before));
         Ok(take(jobs.cloned(), limit))
     }
@@ -179,10 +277,29 @@ impl SyncJobs for MemoryStore {
         Ok(row.map(|row| row.attempts.clone()).unwrap_or_default())
     }
 
-    async fn counts(&self, now: Timestamp) -> Result<JobCounts, StoreError> {
+    async fn writes(&self, project: ProjectId, id: SyncJobId) -> Result<Vec<LedgerEntry>, StoreError> {
+        let tables = self.tables()?;
+        let of_job = tables.ledger.iter().filter(|row| row.project_id == project && row.job_id == id);
+        let mut entries: Vec<LedgerEntry> = of_job.map(|row| row.entry.clone()).collect();
+        entries.sort_by(|one, other| {
+            (one.at, &one.person, &one.field).cmp(&(other.at, &other.person, &other.field))
+        });
+        Ok(entries)
+    }
+
+    async fn count(&self, project: ProjectId, filter: &JobFilter) -> Result<u64, StoreError> {
+        let tables = self.tables()?;
+        let jobs = tables.jobs.values().map(|row| &row.job);
+        let count = jobs.filter(|job| job.project_id == project && is_meant(job, filter)).count();
+        Ok(u64::try_from(count).unwrap_or(u64::MAX))
+    }
+
+    async fn counts(&self, project: Option<ProjectId>, now: Timestamp) -> Result<JobCounts, StoreError> {
         let tables = self.tables()?;
         let mut counts = JobCounts::default();
-        for job in tables.jobs.values().map(|row| &row.job).filter(|job| job.status == JobStatus::Pending) {
+        let jobs = tables.jobs.values().map(|row| &row.job);
+        let jobs = jobs.filter(|job| project.is_none_or(|project| job.project_id == project));
+        for job in jobs.filter(|job| job.status == JobStatus::Pending) {
             counts.pending += 1;
             if job.due_at <= now {
                 counts.due += 1;
@@ -192,6 +309,28 @@ impl SyncJobs for MemoryStore {
         }
         Ok(counts)
     }
+
+    async fn outcomes(
+        &self,
+        project: Option<ProjectId>,
+        since: Timestamp,
+    ) -> Result<BTreeMap<JobStatus, u64>, StoreError> {
+        let tables = self.tables()?;
+        let mut outcomes = BTreeMap::new();
+        let jobs = tables.jobs.values().map(|row| &row.job);
+        let jobs = jobs.filter(|job| project.is_none_or(|project| job.project_id == project));
+        for job in jobs.filter(|job| job.status.is_final() && job.ended_at.is_some_and(|at| at >= since)) {
+            *outcomes.entry(job.status).or_default() += 1;
+        }
+        Ok(outcomes)
+    }
+}
+
+fn is_meant(job: &SyncJob, filter: &JobFilter) -> bool {
+    filter.status.is_none_or(|status| job.status == status)
+        && filter.email.is_none_or(|email| job.email_hash == email)
+        && filter.since.is_none_or(|since| job.created_at >= since)
+        && filter.until.is_none_or(|until| job.created_at < until)
 }
 
 impl Tables {
@@ -289,9 +428,20 @@ impl Tables {
         let Some(row) = self.jobs.get_mut(&id).filter(|_row| has_writes) else { return };
         row.has_written = true;
         let (person, sequence) = (row.person(), row.job.sequence);
-        for write in written.iter().filter(|write| !write.patch.is_empty()) {
-            let key = (row.job.project_id, row.job.account.clone(), write.person.clone());
-            self.ledger.entry(key).or_default().extend(write.patch.keys().cloned());
+        for write in written {
+            let entries = write.patch.iter().map(|(field, after)| LedgerRow {
+                project_id: row.job.project_id,
+                job_id: id,
+                entry: LedgerEntry {
+                    at,
+                    account: row.job.account.clone(),
+                    person: write.person.clone(),
+                    field: field.clone(),
+                    before: write.before.get(field).cloned(),
+                    after: after.clone(),
+                },
+            });
+            self.ledger.extend(entries);
         }
         let older: Vec<SyncJobId> = self
             .jobs

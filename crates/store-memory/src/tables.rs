@@ -1,15 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use leadtrail_domain::crm::{FieldKey, PersonId};
 use leadtrail_domain::event::StoredEvent;
-use leadtrail_domain::id::{
-    EventId, KeyId, LeadId, PixelId, ProjectId, SessionId, Slug, SyncJobId, VisitorId,
-};
+use leadtrail_domain::id::{EventId, KeyId, LeadId, PixelId, ProjectId, SessionId, SyncJobId, VisitorId};
 use leadtrail_domain::key::ApiKey;
 use leadtrail_domain::lead::{Lead, SubmissionKey};
-use leadtrail_domain::ports::AttemptRecord;
+use leadtrail_domain::ports::{AttemptRecord, LedgerEntry, Queue, SealedConnection};
 use leadtrail_domain::project::{Pixel, Project};
-use leadtrail_domain::sync::SyncJob;
+use leadtrail_domain::sync::{JobStatus, SyncJob};
 use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::visit::{NewSession, NewSubmission, NewTouch, NewVisitor, PersonKey, VisitorKey};
 
@@ -30,8 +27,15 @@ pub(crate) struct Tables {
     /// When each visitor first gave the person's e-mail.
     pub(crate) identities: BTreeMap<PersonKey, BTreeMap<VisitorId, Timestamp>>,
     pub(crate) jobs: BTreeMap<SyncJobId, JobRow>,
-    /// The fields ever written to a person of a CRM account.
-    pub(crate) ledger: BTreeMap<(ProjectId, Slug, PersonId), BTreeSet<FieldKey>>,
+    /// What was ever written to persons, in the order in which it was recorded.
+    pub(crate) ledger: Vec<LedgerRow>,
+    pub(crate) connections: BTreeMap<ProjectId, SealedConnection>,
+}
+
+pub(crate) struct LedgerRow {
+    pub(crate) project_id: ProjectId,
+    pub(crate) job_id: SyncJobId,
+    pub(crate) entry: LedgerEntry,
 }
 
 pub(crate) struct VisitorRow {
@@ -60,5 +64,16 @@ pub(crate) struct JobRow {
 impl JobRow {
     pub(crate) fn person(&self) -> PersonKey {
         (self.job.project_id, self.job.email_hash)
+    }
+
+    pub(crate) fn queue(&self) -> Queue {
+        Queue { project_id: self.job.project_id, account: self.job.account.clone() }
+    }
+
+    /// Whether nothing but another job of the same person can keep it from being claimed.
+    pub(crate) fn is_claimable(&self, now: Timestamp) -> bool {
+        self.job.status == JobStatus::Pending
+            && self.job.due_at <= now
+            && self.leased_until.is_none_or(|until| until <= now)
     }
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::crm::{
-    Candidate, Capabilities, CrmField, FieldKey, FieldValue, Patch, PersonId, PersonQuery, Receipt,
+    Budget, Candidate, Capabilities, CrmField, FieldKey, FieldValue, NewCrmField, Patch, PersonId,
+    PersonQuery, Receipt,
 };
 
-/// A CRM: persons that are found and told. There is no way to create one.
+/// A CRM: persons that are found and told. There is no way to create a person.
 ///
 /// Adapters translate; matching, policies, retries and times are decided by the domain.
 #[async_trait]
@@ -20,6 +21,16 @@ pub trait Crm: Send + Sync {
     /// # Errors
     /// As [`CrmError`] says.
     async fn list_fields(&self) -> Result<Vec<CrmField>, CrmError>;
+
+    /// Makes a field of persons. Names need not be unique in a CRM: whoever asks has looked.
+    ///
+    /// # Errors
+    /// As [`CrmError`] says; `Permanent` where the token may not, or the plan has no more fields.
+    async fn create_field(&self, field: &NewCrmField) -> Result<CrmField, CrmError>;
+
+    /// What is left of the day's budget, as its latest answer said; `None` where no answer has said it yet, or the CRM
+    /// has none. Asks nothing.
+    fn budget(&self) -> Option<Budget>;
 
     /// Who might be meant. Empty: nobody; several: the domain decides. An adapter MUST NOT fall back to a broader
     /// search.

@@ -19,6 +19,8 @@ pub struct FieldSpec {
     pub name: &'static str,
     /// The type of CRM field that suits it.
     pub kind: FieldKind,
+    /// Another type that it has a value for.
+    pub also: Option<FieldKind>,
     /// Whose it is.
     pub subject: Subject,
 }
@@ -53,10 +55,10 @@ macro_rules! table {
     (touch: [$($touch:literal $touch_kind:ident),+ $(,)?], lead: [$($lead:literal $lead_kind:ident),+ $(,)?] $(,)?) => {
         /// The fields but for the click ids of the registry that are not columns.
         const FIELDS: &[FieldSpec] = &[
-            $(FieldSpec { name: $touch, kind: FieldKind::$touch_kind, subject: Subject::ChosenTouch },)+
-            $(FieldSpec { name: concat!("first_", $touch), kind: FieldKind::$touch_kind, subject: Subject::FirstTouch },)+
-            $(FieldSpec { name: concat!("last_", $touch), kind: FieldKind::$touch_kind, subject: Subject::LastTouch },)+
-            $(FieldSpec { name: $lead, kind: FieldKind::$lead_kind, subject: Subject::Lead },)+
+            $(FieldSpec { name: $touch, kind: FieldKind::$touch_kind, also: None, subject: Subject::ChosenTouch },)+
+            $(FieldSpec { name: concat!("first_", $touch), kind: FieldKind::$touch_kind, also: None, subject: Subject::FirstTouch },)+
+            $(FieldSpec { name: concat!("last_", $touch), kind: FieldKind::$touch_kind, also: None, subject: Subject::LastTouch },)+
+            $(FieldSpec { name: $lead, kind: FieldKind::$lead_kind, also: also($lead), subject: Subject::Lead },)+
         ];
     };
 }
@@ -79,12 +81,22 @@ table! {
     ],
 }
 
+/// The fields that are shown as a text and known as a number or date, too ([`Wanted::typed`]).
+const fn also(name: &str) -> Option<FieldKind> {
+    match name.as_bytes() {
+        b"session_duration" => Some(FieldKind::Number),
+        b"last_visited_on" | b"first_seen_on" => Some(FieldKind::Date),
+        _ => None,
+    }
+}
+
 /// Every field.
 pub fn all() -> impl Iterator<Item = FieldSpec> {
     let others = click_id::REGISTRY.iter().filter(|kind| !click_id::COLUMNS.contains(&kind.parameter));
     FIELDS.iter().copied().chain(others.map(|kind| FieldSpec {
         name: kind.parameter,
         kind: FieldKind::Text,
+        also: None,
         subject: Subject::ChosenTouch,
     }))
 }
@@ -92,6 +104,12 @@ pub fn all() -> impl Iterator<Item = FieldSpec> {
 /// Whether a name is one of our fields.
 pub fn is_field(name: &str) -> bool {
     all().any(|spec| spec.name == name)
+}
+
+/// When a field may be written.
+pub fn policy(name: &FieldName, settings: &CrmSettings) -> WritePolicy {
+    let mapped = settings.mapping.get(name).and_then(|target| target.policy);
+    mapped.unwrap_or_else(|| default_policy(name, settings))
 }
 
 /// When a field may be written where the project says nothing: what belongs to a first touch once, the rest always.

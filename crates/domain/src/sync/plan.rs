@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Wanted;
-use super::fields::{PAGE_SEPARATOR, default_policy};
+use super::fields::{PAGE_SEPARATOR, policy};
 use crate::crm::{CrmField, CrmFieldKind, FieldKey, FieldName, FieldValue, Patch, WritePolicy, folded_name};
 use crate::project::CrmSettings;
 
@@ -30,18 +30,18 @@ pub struct Target {
 
 /// Finds the CRM field of each wanted value by the project's mapping: a key or name where it names one, else the field
 /// of the same name whatever its case, spaces, hyphens or underscores. What has no field, several, or one of a type
-/// that cannot hold it is left out and said.
+/// that cannot hold it is left out and said; of two that want one field, the one that the mapping names gets it.
 pub fn resolve(wanted: &Wanted, fields: &[CrmField], settings: &CrmSettings) -> Resolved {
     let mut resolved = Resolved::default();
-    for name in wanted.fields.keys() {
-        let mapped = settings.mapping.get(name);
-        let policy =
-            mapped.and_then(|target| target.policy).unwrap_or_else(|| default_policy(name, settings));
+    let target = |name: &FieldName| settings.mapping.get(name).and_then(|target| target.field.as_deref());
+    let (mapped, preset): (Vec<_>, Vec<_>) = wanted.fields.keys().partition(|name| target(name).is_some());
+    for name in mapped.into_iter().chain(preset) {
+        let policy = policy(name, settings);
         if policy == WritePolicy::Never {
             continue;
         }
-        let target = mapped.and_then(|target| target.field.as_deref());
-        let found = field_for(target.unwrap_or(name.as_str()), fields).and_then(|field| {
+        let found = field_for(target(name).unwrap_or(name.as_str()), fields).map_err(|no| no.to_string());
+        let found = found.and_then(|field| {
             if let Some(taken) = resolved.values.get(&field.key) {
                 return Err(format!("its field already takes {}", taken.name));
             }
@@ -59,7 +59,17 @@ pub fn resolve(wanted: &Wanted, fields: &[CrmField], settings: &CrmSettings) -> 
     resolved
 }
 
-fn field_for<'f>(target: &str, fields: &'f [CrmField]) -> Result<&'f CrmField, String> {
+/// Why there is no field to a name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(super) enum NoField {
+    #[error("the CRM has no such field")]
+    Absent,
+    #[error("the CRM has several fields of that name")]
+    Several,
+}
+
+/// The field of a key, or the one of a name.
+pub(super) fn field_for<'f>(target: &str, fields: &'f [CrmField]) -> Result<&'f CrmField, NoField> {
     if let Some(field) = fields.iter().find(|field| field.key.0 == target) {
         return Ok(field);
     }
@@ -67,8 +77,8 @@ fn field_for<'f>(target: &str, fields: &'f [CrmField]) -> Result<&'f CrmField, S
     let mut named = fields.iter().filter(|field| folded_name(&field.name) == folded);
     match (named.next(), named.next()) {
         (Some(field), None) => Ok(field),
-        (None, _) => Err("the CRM has no such field".to_owned()),
-        (Some(_), Some(_)) => Err("the CRM has several fields of that name".to_owned()),
+        (None, _) => Err(NoField::Absent),
+        (Some(_), Some(_)) => Err(NoField::Several),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::SyncJob;
-use crate::ports::CrmError;
+use crate::ports::{CrmError, Updates};
 use crate::time::Timestamp;
 
 /// When, after the form, a person who was not found is looked for again. People type persons in by hand, hours later.
@@ -36,6 +36,20 @@ pub fn is_last_look(looks_before: u32, retries: &[Duration]) -> bool {
     usize::try_from(looks_before).is_ok_and(|looks| looks >= retries.len())
 }
 
+/// How many jobs may write to the person of an e-mail within [`PERSON_UPDATES_OF`]: anybody can put any address into a
+/// form.
+pub const PERSON_UPDATES_MAX: u32 = 20;
+/// The time over which a person's updates are counted.
+pub const PERSON_UPDATES_OF: Duration = Duration::from_hours(24);
+/// When a job is tried again whose mapping somebody has to mend.
+pub const MAPPING_WAIT: Duration = Duration::from_mins(15);
+
+/// When a person may be written again who was written so often; `None`: now. A bound of 0 is none.
+pub fn may_write_at(updates: Updates, updates_max: u32) -> Option<Timestamp> {
+    let is_capped = updates_max > 0 && updates.count >= u64::from(updates_max);
+    updates.oldest_at.filter(|_| is_capped).map(|at| at.plus(PERSON_UPDATES_OF))
+}
+
 /// How a failed call is answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
@@ -48,18 +62,20 @@ pub enum Verdict {
 }
 
 /// How a failed call is answered. What concerns the account (outage, limits, credentials) has no limit of attempts:
-/// an outage is never a result.
-pub fn verdict(job: &SyncJob, error: &CrmError, now: Timestamp) -> Verdict {
+/// an outage is never a result. `account_answers`: whether the account answered another job meanwhile, which makes a
+/// failure the job's own.
+pub fn verdict(job: &SyncJob, error: &CrmError, account_answers: bool, now: Timestamp) -> Verdict {
+    let is_last = job.failures + 1 >= FAILURES_MAX;
     match error {
-        CrmError::Transient(_) => Verdict::Again(now.plus(backoff(job, now))),
+        CrmError::Transient(_) if !account_answers => Verdict::Again(now.plus(backoff(job, now))),
+        CrmError::Transient(_) | CrmError::NotFound if !is_last => {
+            Verdict::AgainCounted(now.plus(backoff(job, now)))
+        }
         CrmError::RateLimited { retry_after, .. } => {
             Verdict::Again(now.plus((*retry_after).max(Duration::from_secs(2)) + spread(job, BACKOFF_MIN)))
         }
         CrmError::Auth(_) => Verdict::Again(now.plus(AUTH_WAIT + spread(job, BACKOFF_MIN))),
-        CrmError::NotFound if job.failures + 1 < FAILURES_MAX => {
-            Verdict::AgainCounted(now.plus(backoff(job, now)))
-        }
-        CrmError::NotFound | CrmError::Permanent { .. } => Verdict::Dead,
+        CrmError::Transient(_) | CrmError::NotFound | CrmError::Permanent { .. } => Verdict::Dead,
     }
 }
 
@@ -136,11 +152,13 @@ mod tests {
             CrmError::RateLimited { retry_after: Duration::ZERO, scope: RateScope::Burst },
             CrmError::Auth("401".into()),
         ] {
-            let Verdict::Again(at) = verdict(&job, &error, two_days) else { panic!("{error} is final") };
+            let Verdict::Again(at) = verdict(&job, &error, false, two_days) else {
+                panic!("{error} is final")
+            };
             assert!(at >= two_days.plus(Duration::from_secs(2)));
         }
         assert_eq!(
-            verdict(&job, &CrmError::Transient("x".into()), two_days),
+            verdict(&job, &CrmError::Transient("x".into()), false, two_days),
             Verdict::Again(two_days.plus(BACKOFF_MAX))
         );
     }
@@ -148,8 +166,31 @@ mod tests {
     #[test]
     fn a_person_who_vanishes_again_and_again_ends_the_job() {
         let mut job = job();
-        assert!(matches!(verdict(&job, &CrmError::NotFound, Timestamp::EPOCH), Verdict::AgainCounted(_)));
+        assert!(matches!(
+            verdict(&job, &CrmError::NotFound, true, Timestamp::EPOCH),
+            Verdict::AgainCounted(_)
+        ));
         job.failures = FAILURES_MAX - 1;
-        assert_eq!(verdict(&job, &CrmError::NotFound, Timestamp::EPOCH), Verdict::Dead);
+        assert_eq!(verdict(&job, &CrmError::NotFound, true, Timestamp::EPOCH), Verdict::Dead);
+    }
+
+    #[test]
+    fn a_job_that_fails_while_its_account_answers_others_ends_after_five_times() {
+        let mut job = job();
+        let broken = CrmError::Transient("500".into());
+        job.failures = FAILURES_MAX - 2;
+        assert!(matches!(verdict(&job, &broken, true, Timestamp::EPOCH), Verdict::AgainCounted(_)));
+        job.failures = FAILURES_MAX - 1;
+        assert!(matches!(verdict(&job, &broken, false, Timestamp::EPOCH), Verdict::Again(_)));
+        assert_eq!(verdict(&job, &broken, true, Timestamp::EPOCH), Verdict::Dead);
+    }
+
+    #[test]
+    fn a_person_written_as_often_as_allowed_waits_until_the_oldest_write_is_a_day_old() {
+        let hour = Timestamp::EPOCH.plus(Duration::from_hours(1));
+        let updates = |count| Updates { count, oldest_at: Some(hour) };
+        assert_eq!(may_write_at(updates(19), PERSON_UPDATES_MAX), None);
+        assert_eq!(may_write_at(updates(20), 20), Some(hour.plus(PERSON_UPDATES_OF)));
+        assert_eq!(may_write_at(updates(1_000), 0), None);
     }
 }

@@ -1,0 +1,168 @@
+//! The projects' own CRM connections: set, kept encrypted, opened, never shown.
+
+use std::sync::Arc;
+
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use leadtrail_domain::id::ProjectId;
+use leadtrail_domain::ports::{Connections, Crm, SealedConnection, StoreError};
+use leadtrail_domain::time::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+
+/// Bytes of the random part of a sealed connection.
+pub const NONCE_BYTES: usize = 24;
+/// What a sealed connection begins with; another form would begin with another number.
+const VERSION: u8 = 1;
+
+/// How a project's CRM is reached.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Which CRM, by the name that the settings have for it: `pipedrive`.
+    pub kind: String,
+    /// Where its API is.
+    pub base_url: String,
+    /// The token.
+    pub api_token: SecretString,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Plain<'a> {
+    kind: std::borrow::Cow<'a, str>,
+    base_url: std::borrow::Cow<'a, str>,
+    api_token: std::borrow::Cow<'a, str>,
+}
+
+/// The key that connections are sealed with.
+#[derive(Clone)]
+pub struct SealKey(XChaCha20Poly1305);
+
+/// A sealed connection that cannot be read: the key is another one, or the row is damaged or another project's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the CRM connection cannot be unsealed: is the key (crm.connection_key) the one it was sealed with?")]
+pub struct UnsealError;
+
+impl SealKey {
+    /// A key of these bytes.
+    pub fn new(bytes: &[u8; 32]) -> Self {
+        Self(XChaCha20Poly1305::new(bytes.into()))
+    }
+
+    /// Seals a project's connection. `nonce` is drawn at random. No other project can unseal it.
+    pub fn seal(
+        &self,
+        project: ProjectId,
+        connection: &Connection,
+        set_at: Timestamp,
+        nonce: [u8; NONCE_BYTES],
+    ) -> SealedConnection {
+        let plain = Plain {
+            kind: connection.kind.as_str().into(),
+            base_url: connection.base_url.as_str().into(),
+            api_token: connection.api_token.expose_secret().into(),
+        };
+        let plain = serde_json::to_vec(&plain).expect("texts always serialise");
+        let payload = Payload { msg: &plain, aad: project.0.as_bytes() };
+        let encrypted =
+            self.0.encrypt(&XNonce::from(nonce), payload).expect("a connection is shorter than 256 GiB");
+        let sealed = [&[VERSION][..], &nonce, &encrypted].concat();
+        SealedConnection { project_id: project, sealed, set_at }
+    }
+
+    /// Unseals it.
+    ///
+    /// # Errors
+    /// It was sealed with another key, for another project, or is damaged.
+    pub fn unseal(&self, sealed: &SealedConnection) -> Result<Connection, UnsealError> {
+        let (version, rest) = sealed.sealed.split_first().ok_or(UnsealError)?;
+        let (nonce, encrypted) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(UnsealError)?;
+        if *version != VERSION {
+            return Err(UnsealError);
+        }
+        let payload = Payload { msg: encrypted, aad: sealed.project_id.0.as_bytes() };
+        let plain = self.0.decrypt(&XNonce::from(*nonce), payload).map_err(|_another_key| UnsealError)?;
+        let plain: Plain<'_> = serde_json::from_slice(&plain).map_err(|_another_form| UnsealError)?;
+        Ok(Connection {
+            kind: plain.kind.into_owned(),
+            base_url: plain.base_url.into_owned(),
+            api_token: SecretString::from(plain.api_token.into_owned()),
+        })
+    }
+}
+
+/// What makes a CRM of a connection.
+pub type OpenCrm = dyn Fn(&Connection) -> Result<Arc<dyn Crm>, String> + Send + Sync;
+
+/// Where the projects' own connections are, and what opens them.
+#[derive(Clone)]
+pub struct OwnConnections {
+    /// Where they are kept.
+    pub connections: Arc<dyn Connections>,
+    /// What they are sealed with; without it none can be set or opened.
+    pub key: Option<SealKey>,
+    /// What opens them.
+    pub open: Arc<OpenCrm>,
+}
+
+impl OwnConnections {
+    pub(crate) async fn sealed(&self, project: ProjectId) -> Result<Option<SealedConnection>, StoreError> {
+        self.connections.connection(project).await
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// `Rejected` when there is no key, or not the right one, or what is sealed cannot be opened.
+    pub fn open(&self, sealed: &SealedConnection) -> Result<Arc<dyn Crm>, StoreError> {
+        let Some(key) = &self.key else {
+            return Err(StoreError::rejected(
+                "the project has a CRM connection, and no key to unseal it is set",
+            ));
+        };
+        let connection = key.unseal(sealed).map_err(|error| StoreError::rejected(error.to_string()))?;
+        (self.open)(&connection).map_err(StoreError::rejected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(byte: u8) -> ProjectId {
+        ProjectId::new(Timestamp::EPOCH, [byte; 16])
+    }
+
+    fn sealed(key: &SealKey) -> SealedConnection {
+        let connection = Connection {
+            kind: "pipedrive".into(),
+            base_url: "https://acme.example/api/v2".into(),
+            api_token: SecretString::from("not-a-real-token"),
+        };
+        key.seal(project(1), &connection, Timestamp::EPOCH, [7; NONCE_BYTES])
+    }
+
+    #[test]
+    fn what_is_sealed_is_unsealed_by_the_same_key_for_the_same_project_only() {
+        let key = SealKey::new(&[1; 32]);
+        let sealed = sealed(&key);
+        assert_eq!(key.unseal(&sealed).unwrap().api_token.expose_secret(), "not-a-real-token");
+        assert!(SealKey::new(&[2; 32]).unseal(&sealed).is_err());
+        assert!(key.unseal(&SealedConnection { project_id: project(2), ..sealed.clone() }).is_err());
+        for damaged in [Vec::new(), vec![1; 10], vec![2; 60], {
+            let mut bytes = sealed.sealed.clone();
+            bytes[40] ^= 1;
+            bytes
+        }] {
+            assert!(key.unseal(&SealedConnection { sealed: damaged, ..sealed.clone() }).is_err());
+        }
+    }
+
+    #[test]
+    fn neither_what_is_sealed_nor_how_it_prints_shows_the_token() {
+        let sealed = sealed(&SealKey::new(&[1; 32]));
+        let token = b"not-a-real-token";
+        assert!(!sealed.sealed.windows(token.len()).any(|window| window == token));
+        let opened = SealKey::new(&[1; 32]).unseal(&sealed).unwrap();
+        assert!(!format!("{sealed:?} {opened:?}").contains("not-a-real"));
+    }
+}
