@@ -212,15 +212,23 @@ impl SyncLoop {
             Room::Nothing { .. } | Room::Probing => return Ok(0),
         };
         let mut claims = Vec::new();
-        for (index, queue) in queues.iter().enumerate() {
-            let waiting = u32::try_from(queues.len() - index).unwrap_or(u32::MAX);
-            let share = left.div_ceil(waiting);
-            if share == 0 {
-                break;
+        let mut hungry: Vec<&Queue> = queues.iter().collect();
+        while left > 0 && !hungry.is_empty() {
+            let mut still_hungry = Vec::new();
+            for (index, queue) in hungry.iter().enumerate() {
+                let share = left.div_ceil(u32::try_from(hungry.len() - index).unwrap_or(u32::MAX));
+                if share == 0 {
+                    break;
+                }
+                let claimed = self.jobs.claim(queue, self.clock.now(), self.settings.lease, share).await?;
+                let count = u32::try_from(claimed.len()).unwrap_or(share).min(left);
+                left -= count;
+                claims.extend(claimed);
+                if count == share {
+                    still_hungry.push(*queue);
+                }
             }
-            let claimed = self.jobs.claim(queue, self.clock.now(), self.settings.lease, share).await?;
-            left -= u32::try_from(claimed.len()).unwrap_or(share).min(left);
-            claims.extend(claimed);
+            hungry = still_hungry;
         }
         let claimed = u32::try_from(claims.len()).unwrap_or(u32::MAX);
         futures::stream::iter(claims)

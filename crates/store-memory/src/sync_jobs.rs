@@ -361,8 +361,8 @@ impl Tables {
             self.identities.get(&person).into_iter().flatten().map(|(visitor, _at)| *visitor).collect();
         // A lead of somebody who is not recognised made no identity.
         visitors.insert(lead.visitor_id);
-        let leads_of_person =
-            self.leads.values().filter(|other| (other.project_id, other.email.hash()) == person).count();
+        let is_of_person = |other: &&Lead| other.project_id == job.project_id && other.email == lead.email;
+        let leads_of_person = self.leads.values().filter(is_of_person).count();
         Some(Dossier {
             lead: lead.clone(),
             event: self.events.get(&(lead.event_id, lead.pixel_id.clone()))?.clone(),

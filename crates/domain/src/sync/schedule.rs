@@ -15,8 +15,9 @@ pub const FAILURES_MAX: u32 = 5;
 
 /// The shortest wait after a failure.
 pub const BACKOFF_MIN: Duration = Duration::from_secs(30);
-/// The longest wait after a failure.
-pub const BACKOFF_MAX: Duration = Duration::from_hours(1);
+/// The longest wait after a failure. The breaker spares an account in trouble; a job that waited much longer would
+/// only be told later than it could.
+pub const BACKOFF_MAX: Duration = Duration::from_mins(15);
 /// The wait while credentials are refused: somebody has to mend them.
 pub const AUTH_WAIT: Duration = Duration::from_mins(5);
 

@@ -30,26 +30,38 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn new() -> Self {
+        Self::of(Arc::new(MemoryStore::new()), "acme", "px")
+    }
+
+    /// The only site of another project in the same store.
+    pub(crate) fn beside(&self, slug: &str) -> Self {
+        Self::of(self.store.clone(), slug, slug)
+    }
+
+    fn of(store: Arc<MemoryStore>, slug: &str, pixel: &str) -> Self {
         let created_at = minute(0);
+        let mut entropy = [7; 16];
+        for (place, byte) in entropy.iter_mut().zip(slug.bytes()) {
+            *place = byte;
+        }
         let project = Project {
-            id: ProjectId::new(created_at, [7; 16]),
-            slug: "acme".parse().expect("a slug"),
-            name: "Acme".into(),
+            id: ProjectId::new(created_at, entropy),
+            slug: slug.parse().expect("a slug"),
+            name: slug.to_owned(),
             settings: ProjectSettings::default(),
             created_at,
             archived_at: None,
         };
         let pixel = Pixel {
-            id: "px".parse().expect("a pixel id"),
+            id: pixel.parse().expect("a pixel id"),
             project_id: project.id,
-            name: "Acme site".into(),
+            name: "Its site".into(),
             settings: PixelSettings::default(),
             created_at,
             archived_at: None,
         };
-        let store = Arc::new(MemoryStore::new());
-        block_on(store.create_project(&project)).expect("a fresh store");
-        block_on(store.create_pixel(&pixel)).expect("a fresh store");
+        block_on(store.create_project(&project)).expect("a project of its own");
+        block_on(store.create_pixel(&pixel)).expect("a pixel of its own");
         let policy = IngestPolicy {
             crm: Some(CrmRoute { account: default_account(), delay: DELAY }),
             split_sessions_on_campaign: false,

@@ -1,118 +1,23 @@
-//! What becomes of a lead in the CRM, with the sandbox CRM, the reference store and a clock that the test moves.
-
-#[path = "../../domain/tests/world/site.rs"]
-#[expect(dead_code, reason = "these tests need a part of the site only")]
-mod site;
+//! What becomes of a lead in the CRM.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use leadtrail_app::accounts::Accounts;
 use leadtrail_app::shutdown;
 use leadtrail_app::sync_loop::{SyncLoop, SyncSettings};
-use leadtrail_crm_sandbox::{Call, NewPerson, SandboxCrm};
-use leadtrail_domain::crm::{
-    Budget, Candidate, Capabilities, CrmField, FieldKey, FieldValue, NewCrmField, Patch, PersonId,
-    PersonQuery, Receipt,
-};
-use leadtrail_domain::ports::{Crm, CrmError, Projects as _, RateScope};
-use leadtrail_domain::project::default_account;
+use leadtrail_domain::crm::{FieldKey, FieldValue, Patch, PersonId};
+use leadtrail_domain::ports::{Crm as _, CrmError, Projects as _, RateScope};
+use leadtrail_domain::sync::JobStatus;
 use leadtrail_domain::sync::account::BreakerSettings;
-use leadtrail_domain::sync::{JobStatus, SyncJob};
-use leadtrail_store_memory::ManualClock;
 use serde_json::json;
-use site::{DELAY, Site, minute};
 use tokio::sync::Notify;
 
-const JANE: &str = "jane@x.example";
-
-/// One connection, under the name that projects use by default.
-fn accounts(crm: &Arc<dyn Crm>) -> Arc<Accounts> {
-    let service = BTreeMap::from([(default_account(), Arc::clone(crm))]);
-    Arc::new(Accounts::new(service, None, BreakerSettings::default()))
-}
-
-/// A site, its CRM, and a loop between them.
-struct World {
-    site: Site,
-    sandbox: SandboxCrm,
-    clock: Arc<ManualClock>,
-    crm: Arc<dyn Crm>,
-}
-
-impl World {
-    fn new() -> Self {
-        let sandbox = SandboxCrm::in_memory();
-        let crm = Arc::new(sandbox.clone());
-        Self { site: Site::new(), sandbox, clock: Arc::new(ManualClock::new(minute(0))), crm }
-    }
-
-    fn person(&self, first_name: &str, last_name: &str, email: &str) -> PersonId {
-        let person = NewPerson {
-            first_name: first_name.into(),
-            last_name: last_name.into(),
-            emails: vec![email.into()],
-            added_at: minute(0),
-        };
-        self.sandbox.add_person(person).expect("an account in memory")
-    }
-
-    fn sync(&self) -> SyncLoop {
-        SyncLoop::new(
-            self.site.store.clone(),
-            self.site.store.clone(),
-            accounts(&self.crm),
-            self.clock.clone(),
-            SyncSettings::default(),
-        )
-    }
-
-    /// One pass over what is due at `minutes`.
-    async fn pass_at(&self, minutes: u32) -> u32 {
-        self.clock.set(minute(minutes));
-        let (_trigger, shutdown) = shutdown::channel();
-        self.sync().pass(&shutdown).await.expect("a store that works")
-    }
-
-    fn field(&self, person: &PersonId, name: &str) -> Option<String> {
-        let person = self.sandbox.person(person).expect("an account in memory").expect("a known person");
-        person
-            .fields
-            .get(&FieldKey(name.into()))
-            .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned))
-    }
-
-    fn job(&self) -> SyncJob {
-        let mut jobs = self.site.jobs();
-        assert_eq!(jobs.len(), 1);
-        jobs.remove(0)
-    }
-
-    fn updates(&self) -> Vec<(PersonId, Patch)> {
-        let update = |call| match call {
-            Call::Update { person, patch } => Some((person, patch)),
-            Call::ListFields | Call::CreateField(_) | Call::Find(_) | Call::Read { .. } => None,
-        };
-        self.sandbox.calls().into_iter().filter_map(update).collect()
-    }
-
-    /// A visit from an ad, and Jane's form a minute later.
-    fn lead(&self) {
-        self.site.visit(0, "cookie-a", "/?utm_source=google&utm_medium=cpc&utm_campaign=spring&gclid=c1", "");
-        self.site.submit(1, "cookie-a", JANE);
-    }
-
-    fn shown(&self) -> Option<JobStatus> {
-        self.site
-            .events()
-            .into_iter()
-            .find(|event| event.lead_id.is_some())
-            .and_then(|event| event.sync.status)
-    }
-}
+use crate::fakes::{Crash, CutsStore, Mortal, Refuses};
+use crate::site::{self, DELAY, minute};
+use crate::world::{JANE, World};
 
 #[tokio::test]
 async fn a_lead_is_told_after_the_delay_and_not_before() {
@@ -356,115 +261,6 @@ async fn a_write_of_which_the_crm_takes_nothing_is_an_error_and_says_why() {
     assert!(job.last_error.unwrap().contains("utm_source (read-only)"));
 }
 
-/// A CRM that takes no field of any update.
-struct Refuses(SandboxCrm);
-
-#[async_trait]
-impl Crm for Refuses {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-
-    async fn list_fields(&self) -> Result<Vec<CrmField>, CrmError> {
-        self.0.list_fields().await
-    }
-
-    async fn create_field(&self, field: &NewCrmField) -> Result<CrmField, CrmError> {
-        self.0.create_field(field).await
-    }
-
-    fn budget(&self) -> Option<Budget> {
-        self.0.budget()
-    }
-
-    async fn find(&self, by: &PersonQuery) -> Result<Vec<Candidate>, CrmError> {
-        self.0.find(by).await
-    }
-
-    async fn read(
-        &self,
-        person: &PersonId,
-        fields: &BTreeSet<FieldKey>,
-    ) -> Result<BTreeMap<FieldKey, FieldValue>, CrmError> {
-        self.0.read(person, fields).await
-    }
-
-    async fn update(&self, _: &PersonId, patch: &Patch) -> Result<Receipt, CrmError> {
-        let dropped = patch.keys().map(|key| (key.clone(), "read-only".to_owned())).collect();
-        Ok(Receipt { dropped, ..Receipt::default() })
-    }
-}
-
-/// Where the process dies: at this call of the CRM, before or after it took effect.
-#[derive(Clone, Copy, Debug)]
-struct Crash {
-    call: usize,
-    after: bool,
-}
-
-/// A CRM during whose calls the process dies.
-struct Mortal {
-    inner: SandboxCrm,
-    crash: Mutex<Option<Crash>>,
-    calls: AtomicUsize,
-    died: Notify,
-}
-
-impl Mortal {
-    async fn call<T>(&self, work: impl Future<Output = T>) -> T {
-        let number = self.calls.fetch_add(1, Ordering::SeqCst);
-        let crash = self.crash.lock().expect("nobody panics here").filter(|crash| crash.call == number);
-        match crash {
-            Some(Crash { after: false, .. }) => self.die().await,
-            Some(Crash { after: true, .. }) => {
-                work.await;
-                self.die().await
-            }
-            None => work.await,
-        }
-    }
-
-    async fn die<T>(&self) -> T {
-        self.died.notify_one();
-        std::future::pending().await
-    }
-}
-
-#[async_trait]
-impl Crm for Mortal {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    async fn list_fields(&self) -> Result<Vec<CrmField>, CrmError> {
-        self.call(self.inner.list_fields()).await
-    }
-
-    async fn create_field(&self, field: &NewCrmField) -> Result<CrmField, CrmError> {
-        self.call(self.inner.create_field(field)).await
-    }
-
-    fn budget(&self) -> Option<Budget> {
-        self.inner.budget()
-    }
-
-    async fn find(&self, by: &PersonQuery) -> Result<Vec<Candidate>, CrmError> {
-        self.call(self.inner.find(by)).await
-    }
-
-    async fn read(
-        &self,
-        person: &PersonId,
-        fields: &BTreeSet<FieldKey>,
-    ) -> Result<BTreeMap<FieldKey, FieldValue>, CrmError> {
-        self.call(self.inner.read(person, fields)).await
-    }
-
-    async fn update(&self, person: &PersonId, patch: &Patch) -> Result<Receipt, CrmError> {
-        self.call(self.inner.update(person, patch)).await
-    }
-}
-
 #[tokio::test]
 async fn a_crash_at_any_call_loses_nothing_and_repeats_the_same_write_at_most() {
     let mut crashes = 0;
@@ -539,47 +335,4 @@ async fn a_store_that_fails_after_the_write_leaves_a_job_that_ends_right() {
     assert_eq!(world.job().status, JobStatus::Synced);
     let updates = world.updates();
     assert!(updates.len() == 2 && updates[0] == updates[1]);
-}
-
-/// A CRM whose update is made, and with it the store goes away.
-struct CutsStore {
-    inner: SandboxCrm,
-    store: Arc<leadtrail_store_memory::MemoryStore>,
-}
-
-#[async_trait]
-impl Crm for CutsStore {
-    fn capabilities(&self) -> Capabilities {
-        self.inner.capabilities()
-    }
-
-    async fn list_fields(&self) -> Result<Vec<CrmField>, CrmError> {
-        self.inner.list_fields().await
-    }
-
-    async fn create_field(&self, field: &NewCrmField) -> Result<CrmField, CrmError> {
-        self.inner.create_field(field).await
-    }
-
-    fn budget(&self) -> Option<Budget> {
-        self.inner.budget()
-    }
-
-    async fn find(&self, by: &PersonQuery) -> Result<Vec<Candidate>, CrmError> {
-        self.inner.find(by).await
-    }
-
-    async fn read(
-        &self,
-        person: &PersonId,
-        fields: &BTreeSet<FieldKey>,
-    ) -> Result<BTreeMap<FieldKey, FieldValue>, CrmError> {
-        self.inner.read(person, fields).await
-    }
-
-    async fn update(&self, person: &PersonId, patch: &Patch) -> Result<Receipt, CrmError> {
-        let receipt = self.inner.update(person, patch).await;
-        self.store.set_unavailable(true);
-        receipt
-    }
 }
