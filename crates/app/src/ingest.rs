@@ -8,11 +8,11 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leadtrail_domain::event::{Collected, StoredEvent};
+use leadtrail_domain::event::{Collected, EventKind, StoredEvent};
 use leadtrail_domain::ingest::{Decision, IngestPolicy, Policies, ingest, query_for};
 use leadtrail_domain::ports::{StoreError, Visits};
 use leadtrail_domain::visit::{Answer, Freshness};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -22,6 +22,12 @@ use crate::cause::cause;
 const STALE_RETRIES_MAX: u32 = 10;
 /// How many groups a slow watcher may fall behind before it misses some.
 const WATCH_GROUPS_MAX: usize = 256;
+/// The part of a queue that is kept free of what can be spared under overload: an eighth.
+const KEPT_FREE_DIVISOR: usize = 8;
+/// How long a form waits for room in a full queue.
+pub const FORM_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How many forms wait so at most.
+pub const FORMS_WAITING_MAX: usize = 1_024;
 /// When to try again after the queue was full.
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// When to try again after the store did not answer.
@@ -48,6 +54,7 @@ impl Default for IngestSettings {
 #[derive(Clone)]
 pub struct Ingest {
     shards: Arc<[mpsc::Sender<Waiting>]>,
+    room_for_forms: Arc<Semaphore>,
     committed: broadcast::Sender<Arc<[StoredEvent]>>,
 }
 
@@ -58,6 +65,12 @@ pub struct IngestTasks(Vec<JoinHandle<()>>);
 /// Why an event was not taken in. It is not stored, unless said otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
+    /// The queue is nearly full, and what is left of it is kept for what cannot be spared: forms first of all.
+    #[error("the queue is nearly full")]
+    Shed {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The queue is full: the service is asked for more than it can do.
     #[error("the queue is full")]
     Busy {
@@ -76,6 +89,36 @@ pub enum IngestError {
     /// The store will never take this event.
     #[error("the store rejects the event")]
     Rejected,
+}
+
+/// What becomes of an event under overload.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Worth {
+    /// It makes a lead: it waits.
+    Form,
+    /// Who the visitor is, and what they agreed to: turned away when the queue is full.
+    Kept,
+    /// It is turned away first.
+    Spared,
+}
+
+impl Worth {
+    fn of(kind: &EventKind) -> Self {
+        match kind {
+            EventKind::FormSubmit => Self::Form,
+            EventKind::Identify | EventKind::Consent => Self::Kept,
+            EventKind::Pageview | EventKind::Custom(_) => Self::Spared,
+        }
+    }
+}
+
+/// How much of a queue is kept free of what can be spared; never all of it.
+fn kept_free(queue_max: usize) -> usize {
+    queue_max.div_ceil(KEPT_FREE_DIVISOR).min(queue_max.saturating_sub(1))
+}
+
+fn busy() -> IngestError {
+    IngestError::Busy { retry_after: BUSY_RETRY_AFTER }
 }
 
 struct Waiting {
@@ -102,25 +145,45 @@ impl Ingest {
             tasks.push(tokio::spawn(shard.run()));
             sender
         });
-        let ingest = Self { shards: senders.collect(), committed };
+        let room_for_forms = Arc::new(Semaphore::new(FORMS_WAITING_MAX));
+        let ingest = Self { shards: senders.collect(), room_for_forms, committed };
         (ingest, IngestTasks(tasks))
     }
 
-    /// Takes in one event and answers once it is durable.
+    /// Takes in one event and answers once it is durable. Under overload page views and the site's own events are
+    /// turned away first, and a form waits for room, [`FORM_WAIT_MAX`] at most.
     ///
     /// # Errors
     /// As [`IngestError`] says.
     pub async fn collect(&self, event: Collected, policy: IngestPolicy) -> Result<Answer, IngestError> {
         let (answer, answered) = oneshot::channel();
         let shard = &self.shards[self.shard_of(&event)];
+        let worth = Worth::of(&event.event.kind);
+        if worth == Worth::Spared && shard.capacity() <= kept_free(shard.max_capacity()) {
+            return Err(IngestError::Shed { retry_after: BUSY_RETRY_AFTER });
+        }
         match shard.try_send(Waiting { event, policy, answer }) {
             Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                return Err(IngestError::Busy { retry_after: BUSY_RETRY_AFTER });
+            Err(mpsc::error::TrySendError::Full(waiting)) if worth == Worth::Form => {
+                self.wait_for_room(shard, waiting).await?;
             }
+            Err(mpsc::error::TrySendError::Full(_)) => return Err(busy()),
             Err(mpsc::error::TrySendError::Closed(_)) => return Err(IngestError::ShuttingDown),
         }
         answered.await.unwrap_or(Err(IngestError::ShuttingDown))
+    }
+
+    async fn wait_for_room(
+        &self,
+        shard: &mpsc::Sender<Waiting>,
+        waiting: Waiting,
+    ) -> Result<(), IngestError> {
+        let _room = self.room_for_forms.try_acquire().map_err(|_no_room| busy())?;
+        match shard.send_timeout(waiting, FORM_WAIT_MAX).await {
+            Ok(()) => Ok(()),
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => Err(busy()),
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => Err(IngestError::ShuttingDown),
+        }
     }
 
     /// The events of each group, once committed. A watcher that falls behind misses groups; nobody waits for it.

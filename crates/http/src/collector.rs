@@ -9,6 +9,7 @@ use leadtrail_domain::ports::{Clock, Enrich, Keys, Maintenance, Projects};
 use url::Url;
 
 use crate::client_address::Proxies;
+use crate::limits::Limits;
 
 /// What the routes work with.
 #[derive(Clone)]
@@ -41,6 +42,8 @@ pub struct HttpSettings {
     pub public_url: Option<Url>,
     /// The proxies in front. None by default: then every address is that of the connection's other end.
     pub proxies: Proxies,
+    /// How often a client may ask. As often as it likes by default.
+    pub limits: Limits,
     /// Whose eyes see what goes wrong.
     pub environment: Environment,
     /// Whether `/demo/` is served.
@@ -68,6 +71,7 @@ impl Default for HttpSettings {
         Self {
             public_url: None,
             proxies: Proxies::default(),
+            limits: Limits::default(),
             environment: Environment::Production,
             demo_site: false,
             workers: None,

@@ -12,6 +12,10 @@ use crate::sender::Sender;
 /// How long a browser may remember the answer to a preflight: Firefox's bound.
 const PREFLIGHT_SECONDS: &str = "86400";
 
+/// What of an answer a page may read beside its body.
+const EXPOSED: &str = "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, X-Request-Id, \
+                       X-Leadtrail-Dropped";
+
 /// Whether pages of `host` may use a pixel with these origins; `None` is a page without a host, such as a sandboxed
 /// frame.
 pub(crate) fn is_listed(origins: &[HostPattern], host: Option<&str>) -> bool {
@@ -30,10 +34,7 @@ pub(crate) fn allow(sender: &Sender<'_>, response: &mut HttpResponse) {
     } else {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
-    headers.insert(
-        ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("Retry-After, X-Request-Id, X-Leadtrail-Dropped"),
-    );
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
 }
 
 /// The answer to a preflight. The pixel is in the body still to come, so its origins are not known yet.

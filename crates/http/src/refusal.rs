@@ -22,11 +22,40 @@ const COMPLAINT_CHARS_MAX: usize = 200;
 /// Why an event, or a whole request, is not taken.
 #[derive(Debug)]
 pub(crate) struct Refusal {
+    reason: Reason,
     status: StatusCode,
     error: &'static str,
     details: Vec<FieldProblem>,
     /// When the same may succeed; absent: never.
     retry_after: Option<Duration>,
+}
+
+/// What a refusal is due to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reason {
+    /// What was sent: the same will be refused again.
+    Sent,
+    /// Its client sends more often than it may.
+    Limit,
+    /// Overload, which what can be spared is spared for.
+    Shed,
+    /// Overload that leaves no room for anything.
+    Busy,
+    /// The store does not answer, or the service is shutting down.
+    Unavailable,
+}
+
+impl Reason {
+    /// Its name in logs and headers.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Limit => "limit",
+            Self::Shed => "shed",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+        }
+    }
 }
 
 /// A refusal on the wire, of a request or of one of a batch.
@@ -47,13 +76,19 @@ struct Detail<'a> {
 
 impl Refusal {
     fn new(status: StatusCode, error: &'static str, details: Vec<FieldProblem>) -> Self {
-        Self { status, error, details, retry_after: None }
+        Self { reason: Reason::Sent, status, error, details, retry_after: None }
     }
 
-    fn later(error: &'static str, retry_after: Duration) -> Self {
+    fn later(reason: Reason, error: &'static str, retry_after: Duration) -> Self {
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        Self { reason, retry_after: Some(retry_after), ..Self::new(status, error, Vec::new()) }
+    }
+
+    /// The client sends more often than it may.
+    pub(crate) fn limited(retry_after: Duration) -> Self {
         Self {
-            retry_after: Some(retry_after),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error, Vec::new())
+            status: StatusCode::TOO_MANY_REQUESTS,
+            ..Self::later(Reason::Limit, "too many requests", retry_after)
         }
     }
 
@@ -103,7 +138,11 @@ impl Refusal {
 
     /// There is no room for another large body.
     fn busy() -> Self {
-        Self::later("too busy", RETRY_AFTER_DEFAULT)
+        Self::later(Reason::Busy, "too busy", RETRY_AFTER_DEFAULT)
+    }
+
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
     }
 
     pub(crate) fn is_temporary(&self) -> bool {
@@ -125,7 +164,12 @@ impl Refusal {
 
     /// Says in the log which kind it is, and nothing of what was sent.
     pub(crate) fn log(&self) {
-        tracing::debug!(http.status = self.status.as_u16(), refusal = self.error, "refused");
+        tracing::debug!(
+            http.status = self.status.as_u16(),
+            refusal = self.error,
+            reason = self.reason.as_str(),
+            "refused"
+        );
     }
 
     pub(crate) fn response(&self) -> HttpResponse {
@@ -156,9 +200,14 @@ impl From<Rejected> for Refusal {
 impl From<IngestError> for Refusal {
     fn from(error: IngestError) -> Self {
         match error {
-            IngestError::Busy { retry_after } => Self::later("too busy", retry_after),
-            IngestError::Unavailable { retry_after } => Self::later("temporarily unavailable", retry_after),
-            IngestError::ShuttingDown => Self::later("shutting down", RETRY_AFTER_DEFAULT),
+            IngestError::Shed { retry_after } => Self::later(Reason::Shed, "too busy", retry_after),
+            IngestError::Busy { retry_after } => Self::later(Reason::Busy, "too busy", retry_after),
+            IngestError::Unavailable { retry_after } => {
+                Self::later(Reason::Unavailable, "temporarily unavailable", retry_after)
+            }
+            IngestError::ShuttingDown => {
+                Self::later(Reason::Unavailable, "shutting down", RETRY_AFTER_DEFAULT)
+            }
             IngestError::Rejected => Self::invalid(Vec::new()),
         }
     }
@@ -181,7 +230,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let cause: &dyn Error = &error;
         tracing::error!(error = cause, "the pixel could not be looked up");
-        Self::later("temporarily unavailable", RETRY_AFTER_DEFAULT)
+        Self::later(Reason::Unavailable, "temporarily unavailable", RETRY_AFTER_DEFAULT)
     }
 }
 

@@ -1,5 +1,5 @@
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Once};
 
 use actix_web::dev::Server;
@@ -8,12 +8,15 @@ use actix_web::{App, HttpRequest, HttpServer, web};
 use tokio::sync::Semaphore;
 
 use crate::collector::Collector;
+use crate::limits::{Client, Limiters};
 use crate::sender::Sender;
 use crate::{request_id, routes};
 
 /// What every request is answered from.
 pub(crate) struct State {
     pub(crate) collector: Collector,
+    /// How often clients may still ask.
+    pub(crate) limiters: Limiters,
     /// Room for bodies larger than one event.
     pub(crate) large_bodies: Arc<Semaphore>,
     /// Done when a proxy that nobody trusts has been noticed.
@@ -34,6 +37,12 @@ impl State {
         }
         Sender::of(request, proxies)
     }
+
+    /// Whose request it is, by its address.
+    pub(crate) fn client(&self, request: &HttpRequest) -> Client {
+        let address = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        self.collector.settings.proxies.client(address, request.headers()).into()
+    }
 }
 
 /// Binds `address` (port 0: any free one) and makes the server, which answers once it is awaited. Answers where it
@@ -49,7 +58,8 @@ pub fn listen(collector: Collector, address: SocketAddr) -> io::Result<(SocketAd
     let settings = collector.settings.clone();
     let large_bodies = Arc::new(Semaphore::new(settings.large_bodies_max));
     let demo_site = settings.demo_site;
-    let state = web::Data::new(State { collector, large_bodies, proxy_overlooked: Once::new() });
+    let limiters = Limiters::new(&settings.limits);
+    let state = web::Data::new(State { collector, limiters, large_bodies, proxy_overlooked: Once::new() });
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::clone(&state))

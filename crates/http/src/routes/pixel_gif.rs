@@ -5,6 +5,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use leadtrail_domain::event::RawEvent;
 use url::form_urlencoded;
 
+use super::track::X_LEADTRAIL_DROPPED;
+use crate::limits::Allowance;
+use crate::refusal::Reason;
 use crate::server::State;
 use crate::take::{Taken, take};
 
@@ -28,12 +31,20 @@ pub(super) async fn get(state: web::Data<State>, request: HttpRequest) -> HttpRe
     if let Some(page) = sender.referer.filter(|_| !raw.has_page_url()) {
         raw.set_page_url(page);
     }
-    match take(&state, &sender, None, &raw).await {
+    let allowance = Allowance::of(&state.limiters, state.client(&request));
+    match take(&state, &sender, None, &allowance, &raw).await {
         Ok(Taken::Stored { set_cookie: Some(cookie), .. }) => {
             response.insert_header((SET_COOKIE, cookie));
         }
         Ok(Taken::Stored { set_cookie: None, .. } | Taken::Dropped(_)) => {}
-        Err(refusal) => refusal.log(),
+        Err(refusal) => {
+            refusal.log();
+            if refusal.reason() != Reason::Sent {
+                response.insert_header((X_LEADTRAIL_DROPPED, refusal.reason().as_str()));
+            }
+        }
     }
-    response.body(GIF)
+    let mut response = response.body(GIF);
+    allowance.tell(response.headers_mut());
+    response
 }

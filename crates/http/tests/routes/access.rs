@@ -15,15 +15,15 @@ use serde_json::{Value, json};
 use crate::service::{Reply, Service, key};
 
 /// A key of the matrix, and what is expected of it.
-struct Presented {
-    name: String,
-    secret: Option<String>,
+pub(crate) struct Presented {
+    pub(crate) name: String,
+    pub(crate) secret: Option<String>,
     /// What it opens; absent: nothing, since it is no valid key.
-    key: Option<ApiKey>,
+    pub(crate) key: Option<ApiKey>,
 }
 
 /// Every kind of key, bound to `own`, to `other` and to no project.
-async fn presented(service: &Service, own: ProjectId, other: ProjectId) -> Vec<Presented> {
+pub(crate) async fn presented(service: &Service, own: ProjectId, other: ProjectId) -> Vec<Presented> {
     let store = &service.store;
     let mut all = vec![
         Presented { name: "none".to_owned(), secret: None, key: None },
@@ -72,13 +72,18 @@ fn expected(needs: Needs, key: Option<&ApiKey>, own: ProjectId) -> Option<Status
 }
 
 /// The path of a route that names something of the project `demo`: its pixel, a key bound to it, or itself.
-fn path_of(route: &RouteEntry, key_of_own: &ApiKey) -> String {
+pub(crate) fn path_of(route: &RouteEntry, key_of_own: &ApiKey) -> String {
     // Project and pixel have the same name.
     let id = if route.path.starts_with("/api/keys") { key_of_own.id.to_string() } else { "demo".to_owned() };
     route.path.replace("{id}", &id).replace("{name}", "index.css").replace("{name:.*}", "index.html")
 }
 
-fn request(service: &Service, method: &str, path: &str, secret: Option<&str>) -> reqwest::RequestBuilder {
+pub(crate) fn request(
+    service: &Service,
+    method: &str,
+    path: &str,
+    secret: Option<&str>,
+) -> reqwest::RequestBuilder {
     let method = Method::from_bytes(method.as_bytes()).expect("a method");
     let mut request = service.request(method.clone(), path);
     if let Some(secret) = secret {
@@ -92,7 +97,7 @@ fn request(service: &Service, method: &str, path: &str, secret: Option<&str>) ->
 }
 
 /// An answer without what differs each time.
-fn comparable(reply: &Reply) -> (StatusCode, Vec<String>, Value) {
+pub(crate) fn comparable(reply: &Reply) -> (StatusCode, Vec<String>, Value) {
     let mut headers: Vec<String> = reply
         .headers
         .iter()

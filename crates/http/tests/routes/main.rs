@@ -10,5 +10,6 @@ mod cookies;
 mod cors;
 mod events;
 mod health;
+mod limits;
 mod managing;
 mod service;
