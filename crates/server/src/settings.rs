@@ -14,7 +14,7 @@ use leadtrail_app::ingest::IngestSettings;
 use leadtrail_app::sync_loop::SyncSettings;
 use leadtrail_crm_pipedrive::BaseUrl;
 use leadtrail_domain::time::Span;
-use leadtrail_http::{AddressHeader, Environment, PlaceHeaders, Proxies};
+use leadtrail_http::{AddressHeader, Environment, Limits, PER_UNIT_MAX, PlaceHeaders, Proxies, Rate};
 use secrecy::SecretString;
 use url::Url;
 
@@ -31,6 +31,7 @@ pub(crate) struct Settings {
     pub(crate) sandbox_file: PathBuf,
     pub(crate) sync: SyncSettings,
     pub(crate) sync_delay: Duration,
+    pub(crate) limits: Limits,
     pub(crate) geo_file: Option<PathBuf>,
     pub(crate) log: Log,
 }
@@ -122,10 +123,16 @@ impl Settings {
                 ..SyncSettings::default()
             },
             sync_delay: read.span("sync.delay", Duration::ZERO),
+            limits: Limits {
+                tracking: read.limit("limits.tracking"),
+                reading: read.limit("limits.reading"),
+                managing: read.limit("limits.managing"),
+                form_reserve: read.limit("limits.form_reserve"),
+                failed_authentications: read.limit("limits.failed_authentications"),
+            },
             geo_file: read.optional_path("geo.file"),
             log: read.log(environment),
         };
-        read.limits();
         if errors.is_empty() { Ok(settings) } else { Err(errors) }
     }
 }
@@ -301,12 +308,19 @@ impl Reader<'_> {
         Log { level, format }
     }
 
-    fn limits(&mut self) {
-        for key in ["limits.tracking", "limits.reading", "limits.managing"] {
-            if self.text(key).trim() != "off" {
-                self.wrong(key, "`off`: this version has no limits yet");
-            }
+    fn limit(&mut self, key: &str) -> Option<Rate> {
+        let text = self.text(key);
+        if text.trim().eq_ignore_ascii_case("off") {
+            return None;
         }
+        let rate = text.parse().ok();
+        if rate.is_none() {
+            self.wrong(
+                key,
+                &format!("a rate such as 100/min (1 to {PER_UNIT_MAX} per s, min, h or d) or off"),
+            );
+        }
+        rate
     }
 }
 
@@ -340,7 +354,7 @@ mod tests {
             ("LEADTRAIL__HTTP__BIND", "localhost"),
             ("LEADTRAIL__HTTP__BIDN", "x"),
             ("LEADTRAIL__CRM__KIND", "pipedrive"),
-            ("LEADTRAIL__LIMITS__TRACKING", "100/min"),
+            ("LEADTRAIL__LIMITS__TRACKING", "many"),
         ])
         .unwrap_err()
         .to_string();
@@ -350,9 +364,37 @@ mod tests {
             "http.bind",
             "http.bidn",
             "crm.pipedrive.api_token",
-            "limits.tracking",
+            "limits.tracking: `many` is not a rate such as 100/min",
+            "LEADTRAIL__LIMITS__TRACKING",
         ] {
             assert!(errors.contains(part), "{part} in {errors}");
+        }
+    }
+
+    #[test]
+    fn each_limit_is_a_rate_or_off() {
+        let shown = |limits: Limits| {
+            [
+                limits.tracking,
+                limits.form_reserve,
+                limits.reading,
+                limits.managing,
+                limits.failed_authentications,
+            ]
+            .map(|rate| rate.map_or("off".to_owned(), |rate| rate.to_string()))
+        };
+        assert_eq!(shown(with(&[]).unwrap().limits), ["100/min", "20/min", "1000/h", "100/h", "30/min"]);
+        let names = ["TRACKING", "FORM_RESERVE", "READING", "MANAGING", "FAILED_AUTHENTICATIONS"];
+        let variables = names.map(|name| format!("LEADTRAIL__LIMITS__{name}"));
+        let all = |value| variables.each_ref().map(|variable| (variable.as_str(), value));
+        assert_eq!(shown(with(&all("off")).unwrap().limits), ["off"; 5]);
+        assert_eq!(shown(with(&all("5/s")).unwrap().limits), ["5/s"; 5]);
+        for wrong in ["", "0/min", "100", "100/week", "1000001/s"] {
+            let errors = with(&all(wrong)).unwrap_err().to_string();
+            for (name, variable) in names.iter().zip(&variables) {
+                let key = format!("limits.{}: `{wrong}`", name.to_lowercase());
+                assert!(errors.contains(&key) && errors.contains(variable), "{errors}");
+            }
         }
     }
 

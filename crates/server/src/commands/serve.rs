@@ -87,6 +87,7 @@ impl Service {
             settings: HttpSettings {
                 public_url: settings.http.public_url.clone(),
                 proxies: settings.http.proxies.clone(),
+                limits: settings.limits.clone(),
                 environment: settings.environment,
                 workers: settings.http.workers,
                 demo_site,

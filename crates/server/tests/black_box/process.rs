@@ -95,6 +95,8 @@ impl Home {
                 command.env_remove(name);
             }
         }
+        // Everybody who sends here is one client: this machine.
+        command.env("LEADTRAIL__LIMITS__TRACKING", "off");
         // What a killed one leaves behind goes with the folder.
         command.env("TMPDIR", self.folder.path()).envs(environment.iter().copied());
         command
