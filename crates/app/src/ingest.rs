@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::cause::cause;
+use crate::measures::{EventCounters, GroupMeasures, Outcome as EventOutcome, number, seconds};
 
 /// How often a group is decided anew because its state has changed, before its members are tried one by one.
 const STALE_RETRIES_MAX: u32 = 10;
@@ -49,6 +50,8 @@ impl Default for IngestSettings {
 pub struct Ingest {
     shards: Arc<[mpsc::Sender<Waiting>]>,
     committed: broadcast::Sender<Arc<[StoredEvent]>>,
+    counters: EventCounters,
+    measures: GroupMeasures,
 }
 
 /// The tasks behind an [`Ingest`].
@@ -81,7 +84,7 @@ pub enum IngestError {
 struct Waiting {
     event: Collected,
     policy: IngestPolicy,
-    answer: oneshot::Sender<Result<Answer, IngestError>>,
+    sender: Sender,
 }
 
 impl Ingest {
@@ -91,6 +94,7 @@ impl Ingest {
         let queue_max = (settings.queue_max / shards).max(1);
         let (committed, _) = broadcast::channel(WATCH_GROUPS_MAX);
         let mut tasks = Vec::with_capacity(shards);
+        let measures = GroupMeasures::new();
         let senders = (0..shards).map(|_| {
             let (sender, queue) = mpsc::channel(queue_max);
             let shard = Shard {
@@ -98,27 +102,37 @@ impl Ingest {
                 visits: Arc::clone(visits),
                 group_max: settings.group_max.max(1),
                 committed: committed.clone(),
+                measures: measures.clone(),
             };
             tasks.push(tokio::spawn(shard.run()));
             sender
         });
-        let ingest = Self { shards: senders.collect(), committed };
+        let ingest = Self { shards: senders.collect(), committed, counters: EventCounters::new(), measures };
         (ingest, IngestTasks(tasks))
     }
 
-    /// Takes in one event and answers once it is durable.
+    /// Takes in one event and answers once it is durable. What becomes of it is counted, whether or not somebody still
+    /// waits for the answer.
     ///
     /// # Errors
     /// As [`IngestError`] says.
     pub async fn collect(&self, event: Collected, policy: IngestPolicy) -> Result<Answer, IngestError> {
         let (answer, answered) = oneshot::channel();
         let shard = &self.shards[self.shard_of(&event)];
-        match shard.try_send(Waiting { event, policy, answer }) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                return Err(IngestError::Busy { retry_after: BUSY_RETRY_AFTER });
+        let sender =
+            Sender { answer: Some(answer), span: tracing::Span::current(), counters: self.counters.clone() };
+        // Before the shard can count it out.
+        self.measures.queued.increment(1.0);
+        if let Err(error) = shard.try_send(Waiting { event, policy, sender }) {
+            self.measures.queued.decrement(1.0);
+            match error {
+                mpsc::error::TrySendError::Full(waiting) => {
+                    waiting.sender.refuse(IngestError::Busy { retry_after: BUSY_RETRY_AFTER });
+                }
+                mpsc::error::TrySendError::Closed(waiting) => {
+                    waiting.sender.refuse(IngestError::ShuttingDown);
+                }
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(IngestError::ShuttingDown),
         }
         answered.await.unwrap_or(Err(IngestError::ShuttingDown))
     }
@@ -153,12 +167,15 @@ struct Shard {
     visits: Arc<dyn Visits>,
     group_max: usize,
     committed: broadcast::Sender<Arc<[StoredEvent]>>,
+    measures: GroupMeasures,
 }
 
 impl Shard {
     async fn run(mut self) {
         let mut group = Vec::with_capacity(self.group_max);
         while self.queue.recv_many(&mut group, self.group_max).await > 0 {
+            self.measures.queued.decrement(number(group.len()));
+            self.measures.events.record(number(group.len()));
             let outcome = self.commit_group(std::mem::take(&mut group)).await;
             if outcome == Outcome::StoreDown {
                 self.turn_away_the_queue();
@@ -169,13 +186,20 @@ impl Shard {
     /// While the store is down, waiting longer helps nobody: whoever is queued learns at once to try again.
     fn turn_away_the_queue(&mut self) {
         while let Ok(waiting) = self.queue.try_recv() {
-            waiting.refuse(IngestError::Unavailable { retry_after: UNAVAILABLE_RETRY_AFTER });
+            self.measures.queued.decrement(1.0);
+            waiting.sender.refuse(IngestError::Unavailable { retry_after: UNAVAILABLE_RETRY_AFTER });
         }
     }
 
     async fn commit_group(&self, group: Vec<Waiting>) -> Outcome {
         let started = Instant::now();
         let (events, senders) = parts(group);
+        let outcome = self.commit_or_refuse(events, senders, started).await;
+        self.measures.seconds.record(seconds(started.elapsed()));
+        outcome
+    }
+
+    async fn commit_or_refuse(&self, events: Vec<Entry>, senders: Vec<Sender>, started: Instant) -> Outcome {
         match self.decide_and_commit(&events).await {
             Ok(answers) => {
                 tracing::debug!(
@@ -219,11 +243,13 @@ impl Shard {
             match self.decide_and_commit(std::slice::from_ref(&event)).await {
                 Ok(answers) => answer_all(vec![sender], answers),
                 Err(error) => {
-                    tracing::error!(
-                        event.id = %event.0.event.id,
-                        error = cause(&error),
-                        "the store did not take an event"
-                    );
+                    sender.span.in_scope(|| {
+                        tracing::error!(
+                            event.id = %event.0.event.id,
+                            error = cause(&error),
+                            "the store did not take an event"
+                        );
+                    });
                     if is_outage(&error) {
                         outcome = Outcome::StoreDown;
                     }
@@ -252,8 +278,14 @@ impl Shard {
         loop {
             let known = self.visits.load(&query).await?;
             let Decision { changes, answers } = ingest(&known, &events, &policies);
-            let committed =
-                if changes.events.is_empty() { Ok(()) } else { self.visits.commit(&changes).await };
+            let committed = if changes.events.is_empty() {
+                Ok(())
+            } else {
+                let began = Instant::now();
+                let committed = self.visits.commit(&changes).await;
+                self.measures.commit_seconds.record(seconds(began.elapsed()));
+                committed
+            };
             match committed {
                 Ok(()) => {
                     if self.committed.receiver_count() > 0 && !changes.events.is_empty() {
@@ -264,6 +296,7 @@ impl Shard {
                 }
                 Err(StoreError::Stale) if retries < STALE_RETRIES_MAX => {
                     retries += 1;
+                    self.measures.stale.increment(1);
                     for freshness in query.visitors.values_mut() {
                         *freshness = Freshness::Current;
                     }
@@ -276,22 +309,39 @@ impl Shard {
 
 type Entry = (Collected, IngestPolicy);
 
-struct Sender(oneshot::Sender<Result<Answer, IngestError>>);
+/// Who waits for an answer. What becomes of the event is counted here, once.
+struct Sender {
+    answer: Option<oneshot::Sender<Result<Answer, IngestError>>>,
+    /// The span of the request that the event came with.
+    span: tracing::Span,
+    counters: EventCounters,
+}
 
 impl Sender {
     fn refuse(self, error: IngestError) {
         self.tell(Err(error));
     }
 
-    fn tell(self, answer: Result<Answer, IngestError>) {
-        // A sender that has gone away does not need its answer.
-        self.0.send(answer).ok();
+    fn tell(mut self, answer: Result<Answer, IngestError>) {
+        let outcome = match &answer {
+            Ok(answer) if answer.duplicate => EventOutcome::Duplicate,
+            Ok(_) => EventOutcome::Stored,
+            Err(error) => error.into(),
+        };
+        self.counters.count(outcome);
+        if let Some(sender) = self.answer.take() {
+            // A sender that has gone away does not need its answer.
+            sender.send(answer).ok();
+        }
     }
 }
 
-impl Waiting {
-    fn refuse(self, error: IngestError) {
-        Sender(self.answer).refuse(error);
+impl Drop for Sender {
+    /// A task that ended early answers nobody, and its senders are told of a shutdown.
+    fn drop(&mut self) {
+        if self.answer.is_some() {
+            self.counters.count(EventOutcome::ShuttingDown);
+        }
     }
 }
 
@@ -302,7 +352,7 @@ enum Outcome {
 }
 
 fn parts(group: Vec<Waiting>) -> (Vec<Entry>, Vec<Sender>) {
-    group.into_iter().map(|waiting| ((waiting.event, waiting.policy), Sender(waiting.answer))).unzip()
+    group.into_iter().map(|waiting| ((waiting.event, waiting.policy), waiting.sender)).unzip()
 }
 
 fn answer_all(senders: Vec<Sender>, answers: Vec<Answer>) {

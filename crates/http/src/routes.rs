@@ -3,6 +3,7 @@
 mod assets;
 mod health;
 mod keys;
+mod metrics;
 mod pixel_gif;
 mod pixels;
 mod projects;
@@ -16,7 +17,7 @@ use actix_web::{HttpRequest, HttpResponse, Route, web};
 use leadtrail_domain::key::Scope;
 
 use crate::access::{Class, Needs, Reach};
-use crate::asked::{KeyedHandler, keyed};
+use crate::asked::{KeyedHandler, LocalHandler, keyed, local};
 use crate::problem::Problem;
 
 /// A route as the table has it.
@@ -38,6 +39,7 @@ pub fn routes() -> Vec<RouteEntry> {
         class: match row.endpoint {
             Endpoint::Open(_) => Class::Public,
             Endpoint::Keyed(needs, _) => Class::Key(needs),
+            Endpoint::Local(_) => Class::Local,
         },
     };
     TABLE.iter().chain(DEMO).map(entry).collect()
@@ -53,6 +55,7 @@ struct Row {
 enum Endpoint {
     Open(fn(Route) -> Route),
     Keyed(Needs, KeyedHandler),
+    Local(LocalHandler),
 }
 
 #[derive(Clone, Copy)]
@@ -114,6 +117,10 @@ const fn by_key(
     Row { verb, path, endpoint: Endpoint::Keyed(Needs { scopes, reach }, handler) }
 }
 
+const fn from_near(verb: Verb, path: &'static str, handler: LocalHandler) -> Row {
+    Row { verb, path, endpoint: Endpoint::Local(handler) }
+}
+
 /// Whoever may change it may look at it too.
 const LOOK: &[Scope] = &[Scope::Read, Scope::Manage];
 const MANAGE: &[Scope] = &[Scope::Manage];
@@ -166,6 +173,7 @@ const TABLE: &[Row] = &[
     open(Verb::Read, "/health/live", |route| route.to(health::live)),
     open(Verb::Read, "/health/ready", |route| route.to(health::ready)),
     open(Verb::Read, "/health", |route| route.to(health::ready)),
+    from_near(Verb::Read, "/metrics", metrics::show),
 ];
 
 /// The demo site, where it is asked for.
@@ -185,6 +193,7 @@ pub(crate) fn register(config: &mut web::ServiceConfig, demo_site: bool) {
             resource = resource.route(match row.endpoint {
                 Endpoint::Open(to) => to(route),
                 Endpoint::Keyed(needs, handler) => keyed(route, needs, handler),
+                Endpoint::Local(handler) => local(route, handler),
             });
         }
         let allowed = rows.iter().map(|row| row.verb.allowed()).collect::<Vec<_>>().join(", ");

@@ -7,13 +7,16 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpRequest, HttpServer, web};
 use tokio::sync::Semaphore;
 
+use crate::client_address::is_private;
 use crate::collector::Collector;
+use crate::measures::Measures;
 use crate::sender::Sender;
 use crate::{request_id, routes};
 
 /// What every request is answered from.
 pub(crate) struct State {
     pub(crate) collector: Collector,
+    pub(crate) measures: Measures,
     /// Room for bodies larger than one event.
     pub(crate) large_bodies: Arc<Semaphore>,
     /// Done when a proxy that nobody trusts has been noticed.
@@ -24,7 +27,9 @@ impl State {
     /// Who sent a request.
     pub(crate) fn sender<'a>(&self, request: &'a HttpRequest) -> Sender<'a> {
         let proxies = &self.collector.settings.proxies;
-        if proxies.overlooks_one(request.headers()) {
+        // A proxy in front stands on this machine or its network; anybody can write the headers of one.
+        let from_near = request.peer_addr().is_some_and(|peer| is_private(peer.ip()));
+        if from_near && proxies.overlooks_one(request.headers()) {
             self.proxy_overlooked.call_once(|| {
                 tracing::warn!(
                     "a request came with X-Forwarded-For or Forwarded and no proxy is trusted: if one is in front, \
@@ -49,7 +54,12 @@ pub fn listen(collector: Collector, address: SocketAddr) -> io::Result<(SocketAd
     let settings = collector.settings.clone();
     let large_bodies = Arc::new(Semaphore::new(settings.large_bodies_max));
     let demo_site = settings.demo_site;
-    let state = web::Data::new(State { collector, large_bodies, proxy_overlooked: Once::new() });
+    let state = web::Data::new(State {
+        collector,
+        measures: Measures::new(),
+        large_bodies,
+        proxy_overlooked: Once::new(),
+    });
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::clone(&state))

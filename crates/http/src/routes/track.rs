@@ -65,19 +65,31 @@ pub(super) async fn post(state: web::Data<State>, request: HttpRequest) -> HttpR
 }
 
 async fn answer(state: &State, sender: &Sender<'_>, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
-    let body = body::read(state, request).await?;
+    let body = body::read(state, request).await.map_err(|refusal| counted(state, refusal, 1))?;
     let text = Text::of(&body.bytes);
-    let message = text.message()?;
-    let key = access::offered_key(state, request, state.collector.clock.now()).await?;
+    let message = text.message().map_err(|refusal| counted(state, refusal, 1))?;
+    let key = access::offered_key(state, request, state.collector.clock.now()).await;
+    let key = key.map_err(|error| counted(state, error.into(), message.events()))?;
     let key = key.as_deref();
     match message {
         Message::Single(raw) => take(state, sender, key, &raw).await.map(single),
         Message::Batch(items) => {
-            let items = items.into_iter().map(async |item| take(state, sender, key, &item?).await);
+            let items = items.into_iter().map(async |item| match item {
+                Ok(raw) => take(state, sender, key, &raw).await,
+                Err(refusal) => Err(counted(state, refusal, 1)),
+            });
             let taken = join_all(items).await;
             Ok(batch(taken))
         }
     }
+}
+
+/// Counts so many events that never come to be judged one by one.
+fn counted(state: &State, refusal: Refusal, events: usize) -> Refusal {
+    for _ in 0..events {
+        state.measures.events.received().ended(refusal.outcome());
+    }
+    refusal
 }
 
 fn single(taken: Taken) -> HttpResponse {

@@ -96,6 +96,7 @@ impl Service {
             enrich: KNOWLEDGE.clone(),
             clock: store.clone(),
             maintenance: setup.maintenance.unwrap_or_else(|| store.clone()),
+            metrics: Arc::new(|| "a_number 1\n".to_owned()),
             settings: HttpSettings { workers: NonZeroUsize::new(2), ..setup.settings },
         };
         let (address, server) = listen(collector, ([127, 0, 0, 1], 0).into()).expect("a free port");
