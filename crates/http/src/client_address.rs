@@ -122,9 +122,12 @@ impl Proxies {
         nearest.is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
     }
 
-    /// Whether somebody untrusted says that he passes on the request of another, and nobody is trusted at all.
-    pub(crate) fn overlooks_one(&self, headers: &HeaderMap) -> bool {
-        self.trusted.is_empty() && (headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(FORWARDED))
+    /// Whether a proxy seems to be in front, and nobody is trusted at all. One that is stands on this machine or its
+    /// network; from elsewhere anybody can write the headers of one.
+    pub(crate) fn overlooks_one(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        self.trusted.is_empty()
+            && is_private(peer)
+            && (headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(FORWARDED))
     }
 
     /// The place that a trusted proxy tells.
@@ -291,6 +294,20 @@ mod tests {
             assert_eq!(client(&proxies, peer, &forged), wanted, "{peer} {forged:?}");
             assert_eq!(client(&Proxies::default(), "203.0.113.50", &forged), "203.0.113.50");
         }
+    }
+
+    #[test]
+    fn a_proxy_is_overlooked_only_where_one_can_stand() {
+        let sent = [("x-forwarded-for", "203.0.113.9")];
+        let overlooks = |proxies: &Proxies, peer: &str, sent: &[(&'static str, &str)]| {
+            proxies.overlooks_one(peer.parse().unwrap(), &headers(sent))
+        };
+        assert!(overlooks(&Proxies::default(), "127.0.0.1", &sent));
+        assert!(overlooks(&Proxies::default(), "::ffff:172.17.0.1", &sent));
+        assert!(overlooks(&Proxies::default(), "10.0.0.1", &[("forwarded", "for=203.0.113.9")]));
+        assert!(!overlooks(&Proxies::default(), "203.0.113.50", &sent), "anybody can write a header");
+        assert!(!overlooks(&Proxies::default(), "127.0.0.1", &[]));
+        assert!(!overlooks(&behind(AddressHeader::XForwardedFor), "127.0.0.1", &sent));
     }
 
     #[test]

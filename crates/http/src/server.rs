@@ -7,7 +7,6 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpRequest, HttpServer, web};
 use tokio::sync::Semaphore;
 
-use crate::client_address::is_private;
 use crate::collector::Collector;
 use crate::measures::Measures;
 use crate::sender::Sender;
@@ -27,9 +26,8 @@ impl State {
     /// Who sent a request.
     pub(crate) fn sender<'a>(&self, request: &'a HttpRequest) -> Sender<'a> {
         let proxies = &self.collector.settings.proxies;
-        // A proxy in front stands on this machine or its network; anybody can write the headers of one.
-        let from_near = request.peer_addr().is_some_and(|peer| is_private(peer.ip()));
-        if from_near && proxies.overlooks_one(request.headers()) {
+        let peer = request.peer_addr();
+        if peer.is_some_and(|peer| proxies.overlooks_one(peer.ip(), request.headers())) {
             self.proxy_overlooked.call_once(|| {
                 tracing::warn!(
                     "a request came with X-Forwarded-For or Forwarded and no proxy is trusted: if one is in front, \

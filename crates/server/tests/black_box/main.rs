@@ -4,9 +4,11 @@
 mod client;
 mod commands;
 mod crash;
+mod doctor;
 mod load;
 mod metrics;
 mod process;
+mod proxy;
 #[cfg(feature = "live")]
 mod scratch;
 mod stop;
