@@ -1,5 +1,7 @@
 //! The log: to standard error, for people or machines.
 
+use std::io::IsTerminal as _;
+
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -18,7 +20,9 @@ const REQUEST_SPAN: &str = "leadtrail_http::request_id";
 pub(crate) fn start(log: &Log) {
     let filter = filter(&log.directives);
     let filtered = Registry::default().with(filter);
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let stderr = std::io::stderr;
+    // Colours are for eyes: in a file they are noise that searches stumble over.
+    let lines = fmt::layer().with_ansi(stderr().is_terminal()).with_writer(stderr);
     let started = match log.format {
         LogFormat::Pretty => tracing::subscriber::set_global_default(filtered.with(lines)),
         LogFormat::Json => {

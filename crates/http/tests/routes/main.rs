@@ -10,5 +10,6 @@ mod cookies;
 mod cors;
 mod events;
 mod health;
+mod log;
 mod managing;
 mod service;

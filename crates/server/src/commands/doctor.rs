@@ -29,7 +29,7 @@ use crate::wiring::{self, Stores};
 /// By how much the clocks of this machine and of the database may differ.
 const CLOCKS_APART_MAX: Duration = Duration::from_secs(5);
 /// No clock is right that stands before the year of this build: 2026-01-01, since 1970.
-const YEAR_OF_BUILD: Duration = Duration::from_secs(1_767_225_600);
+const YEAR_OF_BUILD: Duration = Duration::from_hours(490_896);
 /// Below this a disk is nearly full.
 const FREE_BYTES_MIN: u64 = 1 << 30;
 /// Below this it is full for what a store writes in a moment.
@@ -119,10 +119,15 @@ async fn examine(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-/// An error with its causes. Whoever makes errors keeps secrets out of them.
+/// An error with its causes, in a line. Whoever makes errors keeps secrets out of them.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    one_line(&causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}")))
+}
+
+/// What libraries say may have several.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The store, and what there is to be said of it.
@@ -141,7 +146,7 @@ async fn store(settings: &Store) -> (Vec<Finding>, Option<Stores>) {
     }
     let opened = match wiring::open(settings).await {
         Ok(stores) => asked(stores.maintenance.ping()).await.map(|()| stores),
-        Err(error) => Err(format!("{error:#}")),
+        Err(error) => Err(one_line(&format!("{error:#}"))),
     };
     let stores = match opened {
         Ok(stores) => stores,
@@ -153,7 +158,7 @@ async fn store(settings: &Store) -> (Vec<Finding>, Option<Stores>) {
         Ok(Ok(pending)) => {
             Err((format!("{} migrations are to be applied", pending.len()), "`leadtrail migrate`"))
         }
-        Ok(Err(error)) => Err((format!("{error:#}"), MEND)),
+        Ok(Err(error)) => Err((one_line(&format!("{error:#}")), MEND)),
         Err(_elapsed) => Err(("the store does not answer in time".to_owned(), MEND)),
     };
     let is_usable = up_to_date.is_ok();
@@ -276,7 +281,9 @@ async fn crm_and_mapping(settings: &Settings, stores: Option<&Stores>) -> Vec<Fi
     }
     let accounts = match wiring::accounts(settings) {
         Ok(accounts) => accounts,
-        Err(error) => return vec![Finding::fail("crm", format!("{error:#}"), "see the settings crm.*")],
+        Err(error) => {
+            return vec![Finding::fail("crm", one_line(&format!("{error:#}")), "see the settings crm.*")];
+        }
     };
     let mut findings = Vec::new();
     let mut known = Vec::new();

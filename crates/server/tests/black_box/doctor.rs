@@ -21,7 +21,7 @@ fn home() -> Result<Home> {
 fn found(ended: &Ended) -> Result<BTreeMap<String, (String, String)>> {
     let answer: Value = serde_json::from_str(&ended.stdout).with_context(|| format!("{ended:?}"))?;
     let ok = answer["ok"].as_bool().context("no word on the whole")?;
-    assert_eq!(ended.code, Some(if ok { 0 } else { 1 }), "{ended:?}");
+    assert_eq!(ended.code, Some(i32::from(!ok)), "{ended:?}");
     let checks = answer["checks"].as_array().context("no list of checks")?;
     let part = |check: &Value, name: &str| check[name].as_str().unwrap_or_default().to_owned();
     for check in checks {

@@ -1,6 +1,7 @@
 //! The binary `leadtrail` from outside: what scripts hold on to, and what survives when it is killed. With the feature
 //! `live`, on the PostgreSQL that `LEADTRAIL_TEST_POSTGRES_URL` names as well.
 
+mod canaries;
 mod client;
 mod commands;
 mod crash;
@@ -9,6 +10,7 @@ mod load;
 mod metrics;
 mod process;
 mod proxy;
+mod request_ids;
 #[cfg(feature = "live")]
 mod scratch;
 mod stop;
