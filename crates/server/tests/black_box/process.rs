@@ -58,14 +58,14 @@ impl Home {
     /// Runs a command to its end, with nothing of ours in its environment but `environment`.
     pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Ended> {
         let output = self.command(arguments, environment).output()?;
-        if !output.stderr.is_empty() {
-            fs::write(self.new_log(), &output.stderr)?;
+        let stderr = String::from_utf8(output.stderr)?;
+        // The other lines answer whoever typed the command, and may repeat what he typed.
+        let logged: Vec<&str> =
+            stderr.lines().filter(|line| line.starts_with('{') || level(line).is_some()).collect();
+        if !logged.is_empty() {
+            fs::write(self.new_log(), logged.join("\n"))?;
         }
-        Ok(Ended {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout)?,
-            stderr: String::from_utf8(output.stderr)?,
-        })
+        Ok(Ended { code: output.status.code(), stdout: String::from_utf8(output.stdout)?, stderr })
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<Ended> {
@@ -152,9 +152,8 @@ impl Service {
 
     /// What it logged so far that is a warning or worse.
     pub(crate) fn problems(&self) -> Result<String> {
-        let is_problem = |line: &&str| {
-            !line.split_whitespace().nth(1).is_some_and(|level| ["TRACE", "DEBUG", "INFO"].contains(&level))
-        };
+        let is_problem =
+            |line: &&str| !level(line).is_some_and(|level| ["TRACE", "DEBUG", "INFO"].contains(&level));
         Ok(self.log()?.lines().filter(is_problem).collect::<Vec<_>>().join("\n"))
     }
 
@@ -233,6 +232,12 @@ pub(crate) fn poll<T>(what: &str, mut ask: impl FnMut() -> Result<Option<T>>) ->
         ensure!(Instant::now() < deadline, "{what} does not come within {} s", PATIENCE.as_secs());
         std::thread::sleep(POLL_EVERY);
     }
+}
+
+/// The level of a line of a log for people.
+fn level(line: &str) -> Option<&str> {
+    let level = line.split_whitespace().nth(1)?;
+    ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"].contains(&level).then_some(level)
 }
 
 /// A path as an argument.
