@@ -82,7 +82,7 @@ fn also_where_only_errors_are_logged() -> Result<()> {
     home.json(&["project", "create", "--name", "Acme", "--store", &store, "--json"])?;
     let service = home.start(&["serve", "--bind", "127.0.0.1:0", "--store", &store], &quiet)?;
     // What is put into the database's place is none.
-    std::fs::write(home.path("store.db"), [b'x'; 65_536])?;
+    std::fs::write(home.path("store.db"), vec![b'x'; 65_536])?;
     let body = r#"{"pixel_id":"acme-site","page_url":"https://a.example/"}"#;
     let track = "POST /api/track\nContent-Type: application/json\r\n";
     assert_eq!(ask(&service, "request-of-an-error", track, body)?, 503);
