@@ -8,6 +8,7 @@ use leadtrail_domain::key::{ApiKey, KeyHash, KeySecret};
 use leadtrail_domain::ports::{Keys, StoreError};
 use leadtrail_domain::time::Timestamp;
 use moka::future::Cache;
+use tracing::Instrument as _;
 
 use crate::cause::cause;
 use crate::recent::Recent;
@@ -94,11 +95,12 @@ impl Access {
         }
         let (keys, id) = (Arc::clone(&self.keys), key.id);
         // One at most per key and minute, so that there are never more of them than keys in use.
-        tokio::spawn(async move {
+        let noted = async move {
             if let Err(error) = keys.key_used(id, now).await {
                 tracing::warn!(error = cause(&error), key.id = %id, "the use of a key could not be noted");
             }
-        });
+        };
+        tokio::spawn(noted.in_current_span());
     }
 }
 

@@ -31,7 +31,7 @@ use leadtrail_domain::text::{self, USER_AGENT_CHARS_MAX};
 use moka::sync::Cache;
 
 use crate::agent::{Agent, Agents};
-pub use crate::geo::{GeoFile, Place};
+pub use crate::geo::{GeoBuild, GeoFile, GeoFileError, Place};
 
 /// Bytes of user agents that are remembered with what they say, some 10,000 of them.
 const CACHED_BYTES_MAX: u64 = 4 * 1_024 * 1_024;

@@ -11,6 +11,7 @@ use leadtrail_domain::ports::StoreError;
 use leadtrail_domain::time::Timestamp;
 use url::form_urlencoded;
 
+use crate::collector::MetricsAccess;
 use crate::problem::Problem;
 use crate::server::State;
 
@@ -26,6 +27,9 @@ pub enum Class {
     Public,
     /// Who presents a key that opens this.
     Key(Needs),
+    /// Who asks from this machine or a private network himself, or presents a key of scope `admin` that is bound to no
+    /// project; [`MetricsAccess`] may say otherwise.
+    Local,
 }
 
 /// What a key must open.
@@ -46,6 +50,27 @@ pub enum Reach {
     View,
     /// The one thing that the path names: absent for a bound key of another project.
     Named,
+}
+
+/// What is needed of whoever is not near.
+const FROM_AFAR: Needs = Needs { scopes: &[Scope::Admin], reach: Reach::Service };
+
+/// Lets in whom the settings let read what [`Class::Local`] is about.
+///
+/// # Errors
+/// `NotFound` where nobody may; as [`key`] for whoever needs one.
+pub(crate) async fn local(state: &State, request: &HttpRequest, now: Timestamp) -> Result<(), Problem> {
+    let settings = &state.collector.settings;
+    let near = || {
+        let peer = request.peer_addr();
+        peer.is_some_and(|peer| settings.proxies.is_local(peer.ip(), request.headers()))
+    };
+    match settings.metrics {
+        MetricsAccess::Off => Err(Problem::NotFound),
+        MetricsAccess::Open => Ok(()),
+        MetricsAccess::Local if near() => Ok(()),
+        MetricsAccess::Local => admit(&*key(state, request, now).await?, FROM_AFAR),
+    }
 }
 
 /// The valid key that a request presents.

@@ -59,6 +59,22 @@ pub(crate) fn keyed(route: Route, needs: Needs, group: Group, handler: KeyedHand
     })
 }
 
+/// What answers a request from near.
+pub(crate) type LocalHandler = fn(&State) -> HttpResponse;
+
+/// `route` to `handler`, which sees only requests that [`access::local`] lets in.
+pub(crate) fn local(route: Route, handler: LocalHandler) -> Route {
+    route.to(move |state: web::Data<State>, request: HttpRequest| async move {
+        let let_in = access::local(&state, &request, state.collector.clock.now()).await;
+        let mut response = match let_in {
+            Ok(()) => handler(&state),
+            Err(problem) => problem.response(&request),
+        };
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    })
+}
+
 async fn answer(asked: Asked, needs: Needs, handler: KeyedHandler) -> Answer {
     access::admit(&asked.key, needs)?;
     let (request, key_id) = (asked.request.clone(), asked.key.id);

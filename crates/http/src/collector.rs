@@ -30,6 +30,8 @@ pub struct Collector {
     pub clock: Arc<dyn Clock>,
     /// The store, as far as `/health` asks.
     pub maintenance: Arc<dyn Maintenance>,
+    /// What `/metrics` answers: every number, in Prometheus' text format.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The settings.
     pub settings: HttpSettings,
 }
@@ -46,6 +48,8 @@ pub struct HttpSettings {
     pub limits: Limits,
     /// Whose eyes see what goes wrong.
     pub environment: Environment,
+    /// Who may read `/metrics`.
+    pub metrics: MetricsAccess,
     /// Whether `/demo/` is served.
     pub demo_site: bool,
     /// Threads that answer; absent: one per core.
@@ -73,6 +77,7 @@ impl Default for HttpSettings {
             proxies: Proxies::default(),
             limits: Limits::default(),
             environment: Environment::Production,
+            metrics: MetricsAccess::Local,
             demo_site: false,
             workers: None,
             connections_max: 4_096,
@@ -90,6 +95,17 @@ impl HttpSettings {
     pub(crate) fn is_https(&self) -> bool {
         self.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
     }
+}
+
+/// Who may read `/metrics`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MetricsAccess {
+    /// Whoever asks from this machine or a private network, and whoever has a key of scope `admin`.
+    Local,
+    /// Everybody.
+    Open,
+    /// Nobody.
+    Off,
 }
 
 /// Whose eyes see what goes wrong.

@@ -31,6 +31,16 @@ pub(crate) enum Message<'a> {
     Batch(Vec<Result<RawEvent<'a>, Refusal>>),
 }
 
+impl Message<'_> {
+    /// How many events it holds.
+    pub(crate) fn events(&self) -> usize {
+        match self {
+            Self::Single(_) => 1,
+            Self::Batch(items) => items.len(),
+        }
+    }
+}
+
 impl<'a> Text<'a> {
     pub(crate) fn of(bytes: &'a [u8]) -> Self {
         const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();

@@ -7,6 +7,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use leadtrail_app::ingest::IngestError;
+use leadtrail_app::measures::Outcome;
 use leadtrail_domain::event::{FieldProblem, Rejected};
 use leadtrail_domain::ports::StoreError;
 use leadtrail_domain::text;
@@ -22,40 +23,13 @@ const COMPLAINT_CHARS_MAX: usize = 200;
 /// Why an event, or a whole request, is not taken.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    reason: Reason,
     status: StatusCode,
     error: &'static str,
+    /// What it counts as.
+    outcome: Outcome,
     details: Vec<FieldProblem>,
     /// When the same may succeed; absent: never.
     retry_after: Option<Duration>,
-}
-
-/// What a refusal is due to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Reason {
-    /// What was sent: the same will be refused again.
-    Sent,
-    /// Its client sends more often than it may.
-    Limit,
-    /// Overload, which what can be spared is spared for.
-    Shed,
-    /// Overload that leaves no room for anything.
-    Busy,
-    /// The store does not answer, or the service is shutting down.
-    Unavailable,
-}
-
-impl Reason {
-    /// Its name in logs and headers.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Sent => "sent",
-            Self::Limit => "limit",
-            Self::Shed => "shed",
-            Self::Busy => "busy",
-            Self::Unavailable => "unavailable",
-        }
-    }
 }
 
 /// A refusal on the wire, of a request or of one of a batch.
@@ -75,31 +49,43 @@ struct Detail<'a> {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, error: &'static str, details: Vec<FieldProblem>) -> Self {
-        Self { reason: Reason::Sent, status, error, details, retry_after: None }
+    fn new(status: StatusCode, error: &'static str, outcome: Outcome, details: Vec<FieldProblem>) -> Self {
+        Self { status, error, outcome, details, retry_after: None }
     }
 
-    fn later(reason: Reason, error: &'static str, retry_after: Duration) -> Self {
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        Self { reason, retry_after: Some(retry_after), ..Self::new(status, error, Vec::new()) }
+    fn later(error: &'static str, outcome: Outcome, retry_after: Duration) -> Self {
+        Self {
+            retry_after: Some(retry_after),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error, outcome, Vec::new())
+        }
     }
 
     /// The client sends more often than it may.
     pub(crate) fn limited(retry_after: Duration) -> Self {
         Self {
             status: StatusCode::TOO_MANY_REQUESTS,
-            ..Self::later(Reason::Limit, "too many requests", retry_after)
+            ..Self::later("too many requests", Outcome::Limited, retry_after)
         }
     }
 
     /// These fields make it no event.
     pub(crate) fn invalid(details: Vec<FieldProblem>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "not a valid event", details)
+        Self::new(StatusCode::BAD_REQUEST, "not a valid event", Outcome::Invalid, details)
+    }
+
+    /// Whatever else is wrong with it, there is no active pixel of its name.
+    pub(crate) fn unknown_pixel(details: Vec<FieldProblem>) -> Self {
+        Self { outcome: Outcome::UnknownPixel, ..Self::invalid(details) }
     }
 
     /// The body, or an item of it, is not what `problem` says it should be.
     pub(crate) fn malformed(field: &'static str, problem: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "malformed request", vec![detail(field, problem)])
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed request",
+            Outcome::Malformed,
+            vec![detail(field, problem)],
+        )
     }
 
     /// The parser's complaint.
@@ -117,32 +103,44 @@ impl Refusal {
     /// The pixel is used on a site that is not one of its own.
     pub(crate) fn foreign(field: &'static str) -> Self {
         let problem = "is not one of the sites this pixel is for";
-        Self::new(StatusCode::FORBIDDEN, "site not allowed", vec![detail(field, problem)])
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "site not allowed",
+            Outcome::ForeignSite,
+            vec![detail(field, problem)],
+        )
     }
 
     /// The body, or an item of it, is larger than `bytes_max`.
     pub(crate) fn too_large(field: &'static str, bytes_max: usize) -> Self {
         let problem = format!("is larger than {bytes_max} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too large", vec![detail(field, problem)])
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too large", Outcome::TooLarge, vec![detail(field, problem)])
     }
 
     /// The body is in a form that is not read.
     fn media_type(field: &'static str, problem: &'static str) -> Self {
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported media type", vec![detail(field, problem)])
+        let details = vec![detail(field, problem)];
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported media type", Outcome::Malformed, details)
     }
 
     /// The body did not come in time.
     fn too_slow() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time", Vec::new())
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not arrive in time",
+            Outcome::TooSlow,
+            Vec::new(),
+        )
     }
 
     /// There is no room for another large body.
     fn busy() -> Self {
-        Self::later(Reason::Busy, "too busy", RETRY_AFTER_DEFAULT)
+        Self::later("too busy", Outcome::Busy, RETRY_AFTER_DEFAULT)
     }
 
-    pub(crate) fn reason(&self) -> Reason {
-        self.reason
+    /// What the event it refuses counts as.
+    pub(crate) fn outcome(&self) -> Outcome {
+        self.outcome
     }
 
     pub(crate) fn is_temporary(&self) -> bool {
@@ -167,7 +165,7 @@ impl Refusal {
         tracing::debug!(
             http.status = self.status.as_u16(),
             refusal = self.error,
-            reason = self.reason.as_str(),
+            reason = self.outcome.reason(),
             "refused"
         );
     }
@@ -199,16 +197,15 @@ impl From<Rejected> for Refusal {
 
 impl From<IngestError> for Refusal {
     fn from(error: IngestError) -> Self {
+        let outcome = Outcome::from(&error);
         match error {
-            IngestError::Shed { retry_after } => Self::later(Reason::Shed, "too busy", retry_after),
-            IngestError::Busy { retry_after } => Self::later(Reason::Busy, "too busy", retry_after),
+            IngestError::Shed { retry_after } => Self::later("too busy", outcome, retry_after),
+            IngestError::Busy { retry_after } => Self::later("too busy", outcome, retry_after),
             IngestError::Unavailable { retry_after } => {
-                Self::later(Reason::Unavailable, "temporarily unavailable", retry_after)
+                Self::later("temporarily unavailable", outcome, retry_after)
             }
-            IngestError::ShuttingDown => {
-                Self::later(Reason::Unavailable, "shutting down", RETRY_AFTER_DEFAULT)
-            }
-            IngestError::Rejected => Self::invalid(Vec::new()),
+            IngestError::ShuttingDown => Self::later("shutting down", outcome, RETRY_AFTER_DEFAULT),
+            IngestError::Rejected => Self { outcome, ..Self::invalid(Vec::new()) },
         }
     }
 }
@@ -230,7 +227,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let cause: &dyn Error = &error;
         tracing::error!(error = cause, "the pixel could not be looked up");
-        Self::later(Reason::Unavailable, "temporarily unavailable", RETRY_AFTER_DEFAULT)
+        Self::later("temporarily unavailable", Outcome::Unavailable, RETRY_AFTER_DEFAULT)
     }
 }
 

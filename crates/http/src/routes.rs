@@ -3,6 +3,7 @@
 mod assets;
 mod health;
 mod keys;
+mod metrics;
 mod pixel_gif;
 mod pixels;
 mod projects;
@@ -16,7 +17,7 @@ use actix_web::{HttpRequest, HttpResponse, Route, web};
 use leadtrail_domain::key::Scope;
 
 use crate::access::{Class, Needs, Reach};
-use crate::asked::{KeyedHandler, keyed};
+use crate::asked::{KeyedHandler, LocalHandler, keyed, local};
 use crate::limits::Group;
 use crate::problem::Problem;
 
@@ -41,9 +42,10 @@ pub fn routes() -> Vec<RouteEntry> {
         class: match row.endpoint {
             Endpoint::Open(_) | Endpoint::Tracking(_) => Class::Public,
             Endpoint::Keyed(needs, _) => Class::Key(needs),
+            Endpoint::Local(_) => Class::Local,
         },
         group: match row.endpoint {
-            Endpoint::Open(_) => None,
+            Endpoint::Open(_) | Endpoint::Local(_) => None,
             Endpoint::Tracking(_) => Some(Group::Tracking),
             Endpoint::Keyed(..) => Some(row.verb.group()),
         },
@@ -63,6 +65,7 @@ enum Endpoint {
     /// Open, and each event is charged to its client.
     Tracking(fn(Route) -> Route),
     Keyed(Needs, KeyedHandler),
+    Local(LocalHandler),
 }
 
 #[derive(Clone, Copy)]
@@ -136,6 +139,10 @@ const fn by_key(
     Row { verb, path, endpoint: Endpoint::Keyed(Needs { scopes, reach }, handler) }
 }
 
+const fn from_near(verb: Verb, path: &'static str, handler: LocalHandler) -> Row {
+    Row { verb, path, endpoint: Endpoint::Local(handler) }
+}
+
 /// Whoever may change it may look at it too.
 const LOOK: &[Scope] = &[Scope::Read, Scope::Manage];
 const MANAGE: &[Scope] = &[Scope::Manage];
@@ -188,6 +195,7 @@ const TABLE: &[Row] = &[
     open(Verb::Read, "/health/live", |route| route.to(health::live)),
     open(Verb::Read, "/health/ready", |route| route.to(health::ready)),
     open(Verb::Read, "/health", |route| route.to(health::ready)),
+    from_near(Verb::Read, "/metrics", metrics::show),
 ];
 
 /// The demo site, where it is asked for.
@@ -207,6 +215,7 @@ pub(crate) fn register(config: &mut web::ServiceConfig, demo_site: bool) {
             resource = resource.route(match row.endpoint {
                 Endpoint::Open(to) | Endpoint::Tracking(to) => to(route),
                 Endpoint::Keyed(needs, handler) => keyed(route, needs, row.verb.group(), handler),
+                Endpoint::Local(handler) => local(route, handler),
             });
         }
         let allowed = rows.iter().map(|row| row.verb.allowed()).collect::<Vec<_>>().join(", ");

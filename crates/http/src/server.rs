@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::collector::Collector;
 use crate::limits::{Client, Limiters};
+use crate::measures::Measures;
 use crate::sender::Sender;
 use crate::{request_id, routes};
 
@@ -17,6 +18,7 @@ pub(crate) struct State {
     pub(crate) collector: Collector,
     /// How often clients may still ask.
     pub(crate) limiters: Limiters,
+    pub(crate) measures: Measures,
     /// Room for bodies larger than one event.
     pub(crate) large_bodies: Arc<Semaphore>,
     /// Done when a proxy that nobody trusts has been noticed.
@@ -27,7 +29,8 @@ impl State {
     /// Who sent a request.
     pub(crate) fn sender<'a>(&self, request: &'a HttpRequest) -> Sender<'a> {
         let proxies = &self.collector.settings.proxies;
-        if proxies.overlooks_one(request.headers()) {
+        let peer = request.peer_addr();
+        if peer.is_some_and(|peer| proxies.overlooks_one(peer.ip(), request.headers())) {
             self.proxy_overlooked.call_once(|| {
                 tracing::warn!(
                     "a request came with X-Forwarded-For or Forwarded and no proxy is trusted: if one is in front, \
@@ -58,8 +61,13 @@ pub fn listen(collector: Collector, address: SocketAddr) -> io::Result<(SocketAd
     let settings = collector.settings.clone();
     let large_bodies = Arc::new(Semaphore::new(settings.large_bodies_max));
     let demo_site = settings.demo_site;
-    let limiters = Limiters::new(&settings.limits);
-    let state = web::Data::new(State { collector, limiters, large_bodies, proxy_overlooked: Once::new() });
+    let state = web::Data::new(State {
+        limiters: Limiters::new(&settings.limits),
+        collector,
+        measures: Measures::new(),
+        large_bodies,
+        proxy_overlooked: Once::new(),
+    });
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::clone(&state))

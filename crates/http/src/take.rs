@@ -1,7 +1,9 @@
 //! From a raw message to what its sender is told.
 
-use leadtrail_domain::event::{Event, FieldProblem, ParseContext, RawEvent, Unwanted};
+use leadtrail_app::measures::Outcome;
+use leadtrail_domain::event::{Collected, Event, FieldProblem, ParseContext, RawEvent, Unwanted};
 use leadtrail_domain::id::PixelId;
+use leadtrail_domain::ingest::IngestPolicy;
 use leadtrail_domain::key::{ApiKey, Scope};
 use leadtrail_domain::ports::RequestFacts;
 use leadtrail_domain::visit::Answer;
@@ -35,6 +37,41 @@ pub(crate) async fn take(
     allowance: &Allowance<'_>,
     raw: &RawEvent<'_>,
 ) -> Result<Taken, Refusal> {
+    let received = state.measures.events.received();
+    match read(state, sender, key, allowance, raw).await {
+        Ok(Read::Wanted { collected, policy, page_host }) => {
+            received.handed_over();
+            let answer = state.collector.ingest.collect(*collected, policy).await?;
+            let set_cookie = set_cookie(state, sender, page_host.as_deref(), &answer);
+            Ok(Taken::Stored { answer, set_cookie })
+        }
+        Ok(Read::Unwanted(unwanted)) => {
+            received.ended(match unwanted {
+                Unwanted::Bot(_) => Outcome::Bot,
+                Unwanted::Gpc => Outcome::Gpc,
+            });
+            Ok(Taken::Dropped(unwanted))
+        }
+        Err(refusal) => {
+            received.ended(refusal.outcome());
+            Err(refusal)
+        }
+    }
+}
+
+/// An event that is valid.
+enum Read {
+    Wanted { collected: Box<Collected>, policy: IngestPolicy, page_host: Option<String> },
+    Unwanted(Unwanted),
+}
+
+async fn read(
+    state: &State,
+    sender: &Sender<'_>,
+    key: Option<&ApiKey>,
+    allowance: &Allowance<'_>,
+    raw: &RawEvent<'_>,
+) -> Result<Read, Refusal> {
     let collector = &state.collector;
     // Only a key that may be a server's waits for its pixel to be known: others are charged before anything is done.
     let server_key = key.filter(|key| access::may_ingest(key));
@@ -80,11 +117,9 @@ pub(crate) async fn take(
         return Err(Refusal::foreign("page_url"));
     }
     if let Some(unwanted) = collected.unwanted {
-        return Ok(Taken::Dropped(unwanted));
+        return Ok(Read::Unwanted(unwanted));
     }
-    let answer = collector.ingest.collect(collected, pixel.policy.clone()).await?;
-    let set_cookie = set_cookie(state, sender, page_host.as_deref(), &answer);
-    Ok(Taken::Stored { answer, set_cookie })
+    Ok(Read::Wanted { collected: Box::new(collected), policy: pixel.policy.clone(), page_host })
 }
 
 fn pixel_id(raw: &RawEvent<'_>) -> Result<PixelId, Refusal> {
@@ -107,7 +142,7 @@ fn refuse_pixel(raw: &RawEvent<'_>, problem: String) -> Refusal {
     if !raw.has_page_url() {
         problems.push(FieldProblem { field: "page_url", problem: "is required".to_owned() });
     }
-    Refusal::invalid(problems)
+    Refusal::unknown_pixel(problems)
 }
 
 /// Only a page of the site the request went to gets the cookie: any other would be a third party's.

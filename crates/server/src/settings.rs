@@ -14,8 +14,11 @@ use leadtrail_app::ingest::IngestSettings;
 use leadtrail_app::sync_loop::SyncSettings;
 use leadtrail_crm_pipedrive::BaseUrl;
 use leadtrail_domain::time::Span;
-use leadtrail_http::{AddressHeader, Environment, Limits, PER_UNIT_MAX, PlaceHeaders, Proxies, Rate};
+use leadtrail_http::{
+    AddressHeader, Environment, Limits, MetricsAccess, PER_UNIT_MAX, PlaceHeaders, Proxies, Rate,
+};
 use secrecy::SecretString;
+use tracing_subscriber::filter::Targets;
 use url::Url;
 
 pub(crate) use self::layers::{Flags, Layers, SettingsErrors};
@@ -42,6 +45,14 @@ pub(crate) struct Http {
     pub(crate) public_url: Option<Url>,
     pub(crate) proxies: Proxies,
     pub(crate) workers: Option<NonZeroUsize>,
+    pub(crate) metrics: MetricsAccess,
+}
+
+impl Http {
+    /// Whether there must be a proxy in front, and none is trusted: then all visitors have its one address.
+    pub(crate) fn overlooks_a_proxy(&self) -> bool {
+        self.public_url.as_ref().is_some_and(|url| url.scheme() == "https") && self.proxies.trusted.is_empty()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -71,7 +82,7 @@ pub(crate) enum CrmKind {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
-    pub(crate) level: String,
+    pub(crate) directives: Targets,
     pub(crate) format: LogFormat,
 }
 
@@ -101,6 +112,14 @@ impl Settings {
                 public_url: read.optional_url("http.public_url"),
                 proxies: read.proxies(),
                 workers: NonZeroUsize::new(read.number("http.workers", 0..=1_024)),
+                metrics: read.one_of(
+                    "http.metrics",
+                    &[
+                        ("local", MetricsAccess::Local),
+                        ("open", MetricsAccess::Open),
+                        ("off", MetricsAccess::Off),
+                    ],
+                ),
             },
             store: Store {
                 url: read.store_url("store.url"),
@@ -299,13 +318,14 @@ impl Reader<'_> {
             ("", Environment::Development) => "info".to_owned(),
             (level, _) => level.to_lowercase(),
         };
-        if level.parse::<tracing_subscriber::filter::Targets>().is_err() {
+        let directives = level.parse().unwrap_or_else(|_not_directives| {
             self.wrong(
                 "log.level",
                 "error, warn, info, debug, trace or directives such as leadtrail_app=debug",
             );
-        }
-        Log { level, format }
+            Targets::new()
+        });
+        Log { directives, format }
     }
 
     fn limit(&mut self, key: &str) -> Option<Rate> {
@@ -344,7 +364,8 @@ mod tests {
         assert_eq!(settings.sync_delay, Duration::from_mins(7));
         assert_eq!(settings.sync, SyncSettings::default());
         assert_eq!(settings.ingest, IngestSettings::default());
-        assert_eq!(settings.log.level, "warn");
+        assert_eq!(settings.log.directives.to_string(), "warn");
+        assert_eq!(settings.http.metrics, MetricsAccess::Local);
     }
 
     #[test]
@@ -424,7 +445,10 @@ mod tests {
         ])
         .unwrap();
         assert!(matches!(old.crm, CrmKind::Pipedrive { .. }));
-        assert_eq!((old.environment, old.log.level.as_str()), (Environment::Development, "debug"));
+        assert_eq!(
+            (old.environment, old.log.directives.to_string()),
+            (Environment::Development, "debug".to_owned())
+        );
         let new = with(&[
             ("LOG_LEVEL", "debug"),
             ("LEADTRAIL__LOG__LEVEL", "error"),
@@ -432,7 +456,7 @@ mod tests {
             ("PIPEDRIVE_API_KEY", "test-token"),
         ])
         .unwrap();
-        assert_eq!(new.log.level, "error");
+        assert_eq!(new.log.directives.to_string(), "error");
         assert!(matches!(new.crm, CrmKind::None));
     }
 

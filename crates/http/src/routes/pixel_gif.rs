@@ -7,7 +7,6 @@ use url::form_urlencoded;
 
 use super::track::X_LEADTRAIL_DROPPED;
 use crate::limits::Allowance;
-use crate::refusal::Reason;
 use crate::server::State;
 use crate::take::{Taken, take};
 
@@ -39,8 +38,8 @@ pub(super) async fn get(state: web::Data<State>, request: HttpRequest) -> HttpRe
         Ok(Taken::Stored { set_cookie: None, .. } | Taken::Dropped(_)) => {}
         Err(refusal) => {
             refusal.log();
-            if refusal.reason() != Reason::Sent {
-                response.insert_header((X_LEADTRAIL_DROPPED, refusal.reason().as_str()));
+            if let (true, Some(reason)) = (refusal.is_temporary(), refusal.outcome().reason()) {
+                response.insert_header((X_LEADTRAIL_DROPPED, reason));
             }
         }
     }

@@ -74,11 +74,13 @@ async fn answer(
     allowance: &Allowance<'_>,
     request: &HttpRequest,
 ) -> Result<HttpResponse, Refusal> {
-    let refused = |refusal| allowance.charge_refused(refusal);
+    // What cannot be judged as an event counts as one, and costs one.
+    let refused = |refusal| counted(state, allowance.charge_refused(refusal), 1);
     let body = body::read(state, request).await.map_err(refused)?;
     let text = Text::of(&body.bytes);
     let message = text.message().map_err(refused)?;
-    let key = access::offered_key(state, request, state.collector.clock.now()).await?;
+    let key = access::offered_key(state, request, state.collector.clock.now()).await;
+    let key = key.map_err(|error| counted(state, error.into(), message.events()))?;
     let key = key.as_deref();
     match message {
         Message::Single(raw) => take(state, sender, key, allowance, &raw).await.map(single),
@@ -95,6 +97,14 @@ async fn answer(
             Ok(batch(taken))
         }
     }
+}
+
+/// Counts so many events that never come to be judged one by one.
+fn counted(state: &State, refusal: Refusal, events: usize) -> Refusal {
+    for _ in 0..events {
+        state.measures.events.received().ended(refusal.outcome());
+    }
+    refusal
 }
 
 fn single(taken: Taken) -> HttpResponse {

@@ -6,13 +6,13 @@ use std::time::Duration;
 use leadtrail_domain::id::ProjectId;
 use leadtrail_domain::key::{ApiKey, KeySecret, Scope};
 use leadtrail_domain::ports::{Clock as _, Keys as _, Page, Projects as _};
-use leadtrail_http::{Class, Needs, Reach, RouteEntry, routes};
+use leadtrail_http::{Class, HttpSettings, MetricsAccess, Needs, Reach, RouteEntry, routes};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::service::{Reply, Service, key};
+use crate::service::{Reply, Service, Setup, key};
 
 /// A key of the matrix, and what is expected of it.
 pub(crate) struct Presented {
@@ -114,7 +114,8 @@ pub(crate) fn comparable(reply: &Reply) -> (StatusCode, Vec<String>, Value) {
 fn every_route_under_api_but_the_tracking_ones_needs_a_key() {
     for route in routes() {
         let is_private = route.path.starts_with("/api/") && !route.path.starts_with("/api/track");
-        assert_eq!(route.class != Class::Public, is_private, "{route:?}");
+        assert_eq!(matches!(route.class, Class::Key(_)), is_private, "{route:?}");
+        assert_eq!(route.class == Class::Local, route.path == "/metrics", "{route:?}");
         if let Class::Key(needs) = route.class {
             assert!(!needs.scopes.is_empty(), "{route:?}");
             assert_eq!(needs.reach == Reach::Named, route.path.contains("{id}"), "{route:?}");
@@ -170,6 +171,61 @@ async fn every_route_answers_every_key_as_its_class_says() {
         }
     }
     assert!(cells >= 17 * 27, "{cells}");
+}
+
+/// A request that was passed on for somebody, by a proxy that nobody trusts.
+fn from_afar(
+    service: &Service,
+    route: &RouteEntry,
+    path: &str,
+    secret: Option<&str>,
+) -> reqwest::RequestBuilder {
+    request(service, route.method, path, secret).header("x-forwarded-for", "203.0.113.9")
+}
+
+#[tokio::test]
+async fn a_local_route_answers_whoever_is_near_and_others_with_a_key_of_the_whole_service() {
+    let service = Service::start().await;
+    let (own, other) = (service.project, service.add_project("other").await);
+    let all = presented(&service, own, other).await;
+    let needs = Needs { scopes: &[Scope::Admin], reach: Reach::Service };
+    for route in routes().into_iter().filter(|route| route.class == Class::Local) {
+        let mut denials = Vec::new();
+        for presented in &all {
+            let secret = presented.secret.as_deref();
+            let near = Reply::of(request(&service, route.method, route.path, secret)).await;
+            assert_eq!(near.status, StatusCode::OK, "{route:?} with {}", presented.name);
+            let far = Reply::of(from_afar(&service, &route, route.path, secret)).await;
+            let wanted = expected(needs, presented.key.as_ref(), own).unwrap_or(StatusCode::OK);
+            assert_eq!(far.status, wanted, "{route:?} with {} from afar", presented.name);
+            assert_eq!(far.header("cache-control"), Some("no-store"));
+            if far.status == StatusCode::UNAUTHORIZED {
+                denials.push(comparable(&far));
+            }
+        }
+        assert_eq!(denials.len(), 6);
+        assert!(denials.windows(2).all(|two| two[0] == two[1]), "{denials:?}");
+        let with_key = format!("{}?api_key=1", route.path);
+        let reply = Reply::of(from_afar(&service, &route, &with_key, None)).await;
+        assert_eq!(reply.status, StatusCode::BAD_REQUEST);
+    }
+}
+
+#[tokio::test]
+async fn metrics_are_for_everybody_or_nobody_where_the_settings_say_so() {
+    for (metrics, wanted) in
+        [(MetricsAccess::Open, StatusCode::OK), (MetricsAccess::Off, StatusCode::NOT_FOUND)]
+    {
+        let settings = HttpSettings { metrics, ..HttpSettings::default() };
+        let service = Service::with(Setup { settings, ..Setup::default() }).await;
+        let admin = service.add_key(1, &[Scope::Admin], None).await;
+        let route = routes().into_iter().find(|route| route.path == "/metrics").unwrap();
+        for secret in [None, Some(admin.as_str())] {
+            let far = Reply::of(from_afar(&service, &route, "/metrics", secret)).await;
+            let near = service.get("/metrics").await;
+            assert_eq!((far.status, near.status), (wanted, wanted), "{metrics:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ fn what_sends_events_or_needs_a_key_is_limited_and_nothing_else() {
             Class::Key(_) if method == "GET" => Some(Group::Reading),
             Class::Key(_) => Some(Group::Managing),
             Class::Public if path.starts_with("/api/track") && method != "OPTIONS" => Some(Group::Tracking),
-            Class::Public => None,
+            Class::Public | Class::Local => None,
         };
         assert_eq!(group, expected, "{method} {path}");
     }

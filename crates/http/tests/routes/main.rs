@@ -11,5 +11,6 @@ mod cors;
 mod events;
 mod health;
 mod limits;
+mod log;
 mod managing;
 mod service;
