@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::collector::Collector;
 use crate::sender::Sender;
-use crate::{request_id, routes};
+use crate::{envelope, routes};
 
 /// What every request is answered from.
 pub(crate) struct State {
@@ -53,7 +53,7 @@ pub fn listen(collector: Collector, address: SocketAddr) -> io::Result<(SocketAd
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::clone(&state))
-            .wrap(from_fn(request_id::stamp))
+            .wrap(from_fn(envelope::stamp))
             .configure(|config| routes::register(config, demo_site))
     })
     .max_connections(settings.connections_max)

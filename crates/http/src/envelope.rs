@@ -39,7 +39,7 @@ impl RequestId {
 }
 
 /// The name of `request`, as its response carries it.
-pub(crate) fn of(request: &HttpRequest) -> String {
+pub(crate) fn request_id(request: &HttpRequest) -> String {
     request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default()
 }
 
