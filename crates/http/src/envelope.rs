@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpRequest};
+use actix_web::{Error, HttpMessage, HttpRequest, web};
 use tracing::Instrument;
 
-use crate::body;
+use crate::server::State;
+use crate::{body, security};
 
 /// The header that names a request, in both directions.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -44,6 +45,7 @@ pub(crate) fn request_id(request: &HttpRequest) -> String {
 }
 
 pub(crate) async fn stamp<B: MessageBody + 'static>(
+    state: web::Data<State>,
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<body::Holding>, Error> {
@@ -57,6 +59,7 @@ pub(crate) async fn stamp<B: MessageBody + 'static>(
         http.status = tracing::field::Empty,
         duration_ms = tracing::field::Empty,
     );
+    let is_https = state.is_https(request.request());
     body::set_aside(&mut request);
     let began = Instant::now();
     let mut response = next.call(request).instrument(span.clone()).await?;
@@ -68,6 +71,7 @@ pub(crate) async fn stamp<B: MessageBody + 'static>(
         span.in_scope(|| tracing::debug!("answered"));
     }
     response.headers_mut().insert(X_REQUEST_ID, id.0);
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let status = response.status();
+    security::set(response.headers_mut(), status, is_https);
     Ok(body::hold(response))
 }

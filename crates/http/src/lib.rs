@@ -31,6 +31,7 @@ mod message;
 mod problem;
 mod refusal;
 mod routes;
+mod security;
 mod sender;
 mod server;
 mod take;

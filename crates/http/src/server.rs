@@ -34,6 +34,13 @@ impl State {
         }
         Sender::of(request, proxies)
     }
+
+    /// Whether the client came over https: the service is reached by no other way, or a trusted proxy says so.
+    pub(crate) fn is_https(&self, request: &HttpRequest) -> bool {
+        let settings = &self.collector.settings;
+        settings.is_https()
+            || request.peer_addr().is_some_and(|peer| settings.proxies.is_https(peer.ip(), request.headers()))
+    }
 }
 
 /// Binds `address` (port 0: any free one) and makes the server, which answers once it is awaited. Answers where it

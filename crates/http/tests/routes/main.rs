@@ -9,6 +9,7 @@ mod connections;
 mod cookies;
 mod cors;
 mod events;
+mod headers;
 mod health;
 mod managing;
 mod service;
