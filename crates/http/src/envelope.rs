@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use tracing::Instrument;
 
+use crate::connection::Connection;
 use crate::server::State;
 use crate::{body, security};
 
@@ -60,6 +61,7 @@ pub(crate) async fn stamp<B: MessageBody + 'static>(
         duration_ms = tracing::field::Empty,
     );
     let is_https = state.is_https(request.request());
+    let connection = request.conn_data().map(Connection::began);
     body::set_aside(&mut request);
     let began = Instant::now();
     let mut response = next.call(request).instrument(span.clone()).await?;
@@ -73,5 +75,9 @@ pub(crate) async fn stamp<B: MessageBody + 'static>(
     response.headers_mut().insert(X_REQUEST_ID, id.0);
     let status = response.status();
     security::set(response.headers_mut(), status, is_https);
-    Ok(body::hold(response))
+    let is_empty = matches!(response.response().body().size(), BodySize::None | BodySize::Sized(0));
+    if let Some(connection) = connection.as_ref().filter(|_| is_empty) {
+        connection.room().await;
+    }
+    Ok(body::hold(response, connection))
 }

@@ -1,6 +1,8 @@
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Once};
+use std::thread::available_parallelism;
 
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
@@ -8,6 +10,7 @@ use actix_web::{App, HttpRequest, HttpServer, web};
 use tokio::sync::Semaphore;
 
 use crate::collector::Collector;
+use crate::connection::{self, Patience};
 use crate::sender::Sender;
 use crate::{envelope, routes};
 
@@ -57,21 +60,23 @@ pub fn listen(collector: Collector, address: SocketAddr) -> io::Result<(SocketAd
     let large_bodies = Arc::new(Semaphore::new(settings.large_bodies_max));
     let demo_site = settings.demo_site;
     let state = web::Data::new(State { collector, large_bodies, proxy_overlooked: Once::new() });
-    let mut server = HttpServer::new(move || {
+    let patience =
+        Patience { next_head: settings.keep_alive + settings.head_timeout, reading: settings.read_timeout };
+    let workers = settings.workers.or_else(|| available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+    let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::clone(&state))
             .wrap(from_fn(envelope::stamp))
             .configure(|config| routes::register(config, demo_site))
     })
-    .max_connections(settings.connections_max)
+    .on_connect(move |stream, data| connection::watch(stream, data, patience))
+    .workers(workers.get())
+    .max_connections((settings.connections_max / workers).max(1))
     .client_request_timeout(settings.head_timeout)
     .keep_alive(settings.keep_alive)
     .shutdown_timeout(settings.shutdown_timeout.as_secs())
-    .disable_signals();
-    if let Some(workers) = settings.workers {
-        server = server.workers(workers.get());
-    }
-    let server = server.bind(address)?;
+    .disable_signals()
+    .bind(address)?;
     let bound = server.addrs().first().copied().unwrap_or(address);
     Ok((bound, server.run()))
 }

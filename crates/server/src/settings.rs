@@ -41,6 +41,7 @@ pub(crate) struct Http {
     pub(crate) public_url: Option<Url>,
     pub(crate) proxies: Proxies,
     pub(crate) workers: Option<NonZeroUsize>,
+    pub(crate) connections_max: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -100,6 +101,7 @@ impl Settings {
                 public_url: read.optional_url("http.public_url"),
                 proxies: read.proxies(),
                 workers: NonZeroUsize::new(read.number("http.workers", 0..=1_024)),
+                connections_max: read.number("http.connections_max", 1..=1_000_000),
             },
             store: Store {
                 url: read.store_url("store.url"),

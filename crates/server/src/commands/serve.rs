@@ -10,7 +10,7 @@ use leadtrail_app::pixels::{Pixels, ServicePolicy};
 use leadtrail_app::sync_loop::{Accounts, SyncLoop};
 use leadtrail_app::{shutdown, upkeep};
 use leadtrail_enrich::Knowledge;
-use leadtrail_http::{Collector, HttpSettings};
+use leadtrail_http::{Collector, FILES_PER_CONNECTION, HttpSettings, raise_open_files};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
@@ -21,6 +21,9 @@ use crate::wiring::{self, Stores};
 
 /// How long a stop waits for a job that is being told to the CRM. Its lease runs out by itself.
 const SYNC_STOP_MAX: Duration = Duration::from_secs(2);
+
+/// Files that are open beside connections: those of the store, above all.
+const OTHER_FILES: usize = 128;
 
 /// Runs the service until it is told to stop.
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
@@ -89,6 +92,7 @@ impl Service {
                 proxies: settings.http.proxies.clone(),
                 environment: settings.environment,
                 workers: settings.http.workers,
+                connections_max: fitting(settings.http.connections_max),
                 demo_site,
                 ..HttpSettings::default()
             },
@@ -120,6 +124,21 @@ impl Service {
         self.keeping.abort();
         Ok(())
     }
+}
+
+/// As many connections as are wanted, or as there may be files for.
+fn fitting(wanted: usize) -> usize {
+    let files_max = raise_open_files();
+    let fitting = (files_max.saturating_sub(OTHER_FILES) / FILES_PER_CONNECTION).max(1);
+    if fitting < wanted {
+        tracing::warn!(
+            wanted,
+            fitting,
+            files_max,
+            "fewer connections than http.connections_max: the process may not open more files (`ulimit -Hn`)"
+        );
+    }
+    wanted.min(fitting)
 }
 
 /// What tells the process to stop: SIGTERM, or Ctrl-C.
