@@ -42,7 +42,7 @@ async fn presented(service: &Service, own: ProjectId, other: ProjectId) -> Vec<P
     };
     let (revoked, secret) = next(&[Scope::Admin], None);
     store.create_key(&revoked).await.expect("a memory store answers");
-    store.revoke_key(revoked.id, store.now()).await.expect("a memory store answers");
+    store.revoke_key(None, revoked.id, store.now()).await.expect("a memory store answers");
     all.push(Presented { name: "revoked".to_owned(), secret: Some(secret.reveal().to_owned()), key: None });
     let (expired, secret) = next(&[Scope::Admin], None);
     let expired = ApiKey { expires_at: Some(store.now()), ..expired };
@@ -199,7 +199,7 @@ async fn a_revocation_beside_the_service_counts_within_two_seconds() {
     let ask =
         async || Reply::of(request(&service, "GET", "/api/projects", Some(secret.reveal()))).await.status;
     assert_eq!(ask().await, StatusCode::OK);
-    service.store.revoke_key(key.id, service.store.now()).await.unwrap();
+    service.store.revoke_key(None, key.id, service.store.now()).await.unwrap();
     let revoked_at = std::time::Instant::now();
     while ask().await == StatusCode::OK {
         assert!(revoked_at.elapsed() < Duration::from_secs(3));

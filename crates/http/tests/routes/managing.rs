@@ -359,3 +359,45 @@ async fn a_store_that_does_not_answer_is_503_and_lets_nobody_in() {
     service.store.set_unavailable(false);
     assert!(service.store.project(service.project).await.unwrap().is_some());
 }
+
+#[tokio::test]
+async fn changes_of_one_project_at_the_same_moment_all_survive() {
+    let service = Service::start().await;
+    let admin = Bearer::admin(&service).await;
+    let patches = [
+        json!({"settings": {"retention_days": 30}}),
+        json!({"settings": {"time_zone": "Europe/Berlin"}}),
+        json!({"settings": {"consent": "required"}}),
+        json!({"settings": {"gpc": "honour"}}),
+        json!({"settings": {"ip": "none"}}),
+        json!({"settings": {"bots": "mark"}}),
+        json!({"settings": {"split_sessions_on_campaign": true}}),
+        json!({"settings": {"ignore_referrers": ["pay.example"]}}),
+        json!({"settings": {"crm": {"enabled": false}}}),
+        json!({"settings": {"crm": {"touch": "session"}}}),
+        json!({"settings": {"crm": {"visited_pages_max": 7}}}),
+        json!({"name": "Renamed"}),
+    ];
+    let changes = patches
+        .iter()
+        .map(|patch| admin.send(Method::PATCH, "/api/projects/demo", patch.clone(), StatusCode::OK));
+    futures::future::join_all(changes).await;
+    let mut expected = admin.get("/api/projects/demo").await;
+    let found = expected.clone();
+    for patch in &patches {
+        merge(&mut expected, patch);
+    }
+    assert_eq!(found, expected);
+}
+
+/// JSON merge patch (RFC 7396), of what has no nulls.
+fn merge(target: &mut Value, patch: &Value) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(patch)) => {
+            for (key, value) in patch {
+                merge(target.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (target, patch) => *target = patch.clone(),
+    }
+}
