@@ -66,6 +66,8 @@ impl Service {
         bind: SocketAddr,
         demo_site: bool,
     ) -> anyhow::Result<Self> {
+        // Read by a thread of its own while the store is prepared.
+        let knowledge = Arc::new(Knowledge::new(settings.geo_file.clone()));
         stores.maintenance.upkeep(stores.clock.now()).await.context("cannot prepare the store")?;
         let service =
             ServicePolicy { accounts: accounts.keys().cloned().collect(), sync_delay: settings.sync_delay };
@@ -84,7 +86,7 @@ impl Service {
             projects: Arc::clone(&stores.projects),
             keys: Arc::clone(&stores.keys),
             access: Access::new(Arc::clone(&stores.keys)),
-            enrich: Arc::new(Knowledge::new(settings.geo_file.clone())),
+            enrich: knowledge.clone(),
             clock: Arc::clone(&stores.clock),
             maintenance: Arc::clone(&stores.maintenance),
             settings: HttpSettings {
@@ -97,6 +99,7 @@ impl Service {
                 ..HttpSettings::default()
             },
         };
+        knowledge.wait();
         let (address, server) =
             leadtrail_http::listen(collector, bind).with_context(|| format!("cannot listen on {bind}"))?;
         let http = server.handle();
