@@ -4,7 +4,7 @@
 
 use leadtrail_domain::id::{PixelId, ProjectId, Slug};
 use leadtrail_domain::ports::{Created, Page, Projects, StoreError};
-use leadtrail_domain::project::{Pixel, PixelSettings, Project, ProjectSettings};
+use leadtrail_domain::project::{ConsentMode, Pixel, PixelSettings, Project, ProjectSettings};
 use leadtrail_domain::time::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -341,9 +341,14 @@ async fn save_pixel(
     Err(ManageError::Store(StoreError::Stale))
 }
 
-/// The code to put into a site's pages; `base` is where browsers reach the service, without a slash at its end.
-pub fn snippet(base: &str, id: &PixelId) -> String {
-    format!(r#"<script src="{base}/static/pixel.js" data-pixel-id="{id}" async></script>"#)
+/// The code to put into a site's pages, as the project's `consent` wants it; `base` is where browsers reach the service,
+/// without a slash at its end.
+pub fn snippet(base: &str, id: &PixelId, consent: ConsentMode) -> String {
+    let consent = match consent {
+        ConsentMode::NotRequired => "",
+        ConsentMode::Required => r#" data-consent="required""#,
+    };
+    format!(r#"<script src="{base}/static/pixel.js" data-pixel-id="{id}"{consent} async></script>"#)
 }
 
 /// `px_` and 16 hexadecimal digits.
@@ -459,6 +464,20 @@ mod tests {
         let elsewhere = project(&MemoryStore::new()).await;
         let gone = update(&store, View::All, elsewhere, settings(json!({})).into(), Change::Merge).await;
         assert!(matches!(gone, Err(ManageError::Gone)), "{gone:?}");
+    }
+
+    #[test]
+    fn the_snippet_waits_for_consent_where_the_project_requires_it() {
+        let id = "site".parse().unwrap();
+        let snippet = |consent| snippet("https://t.example", &id, consent);
+        assert_eq!(
+            snippet(ConsentMode::NotRequired),
+            r#"<script src="https://t.example/static/pixel.js" data-pixel-id="site" async></script>"#
+        );
+        assert!(
+            snippet(ConsentMode::Required)
+                .contains(r#" data-pixel-id="site" data-consent="required" async>"#)
+        );
     }
 
     #[test]

@@ -200,11 +200,8 @@ async fn a_revocation_beside_the_service_counts_within_two_seconds() {
         async || Reply::of(request(&service, "GET", "/api/projects", Some(secret.reveal()))).await.status;
     assert_eq!(ask().await, StatusCode::OK);
     service.store.revoke_key(None, key.id, service.store.now()).await.unwrap();
-    let revoked_at = std::time::Instant::now();
-    while ask().await == StatusCode::OK {
-        assert!(revoked_at.elapsed() < Duration::from_secs(3));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let counts = async { while ask().await == StatusCode::OK {} };
+    tokio::time::timeout(Duration::from_secs(3), counts).await.expect("it counts in time");
 }
 
 #[tokio::test]

@@ -103,6 +103,19 @@ async fn a_pixel_is_created_once_shown_changed_and_archived() {
     assert_eq!(snippet, made["snippet"]);
     let base = format!("http://{}/static/pixel.js", service.address);
     assert!(snippet.as_str().unwrap().contains(&base), "{snippet}");
+    let requires_consent = json!({"settings": {"consent": "required"}});
+    admin.send(Method::PATCH, "/api/projects/demo", requires_consent, StatusCode::OK).await;
+    for (path, place) in [
+        ("/api/pixels/site/snippet", "/snippet"),
+        ("/api/projects/pixels/site", "/snippet"),
+        ("/api/projects/demo/pixels", "/data/0/snippet"),
+    ] {
+        let shown = admin.get(path).await;
+        let snippet = shown.pointer(place).and_then(Value::as_str).expect("a snippet");
+        assert!(snippet.contains(r#" data-consent="required""#), "{path}: {snippet}");
+    }
+    let default = json!({"settings": {"consent": null}});
+    admin.send(Method::PATCH, "/api/projects/demo", default, StatusCode::OK).await;
 
     let change = json!({"name": "Shop", "settings": {"form_fields": [" Phone "]}});
     let patched = admin.send(Method::PATCH, path, change, StatusCode::OK).await;
