@@ -146,8 +146,17 @@ mod tests {
             self.store.keys(project, page).await
         }
 
-        async fn revoke_key(&self, id: KeyId, at: Timestamp) -> Result<bool, StoreError> {
-            self.store.revoke_key(id, at).await
+        async fn key(&self, project: Option<ProjectId>, id: KeyId) -> Result<Option<ApiKey>, StoreError> {
+            self.store.key(project, id).await
+        }
+
+        async fn revoke_key(
+            &self,
+            project: Option<ProjectId>,
+            id: KeyId,
+            at: Timestamp,
+        ) -> Result<bool, StoreError> {
+            self.store.revoke_key(project, id, at).await
         }
 
         async fn key_used(&self, id: KeyId, at: Timestamp) -> Result<(), StoreError> {
@@ -218,7 +227,7 @@ mod tests {
         assert!(access.key(secret(1).reveal(), at(9)).await.unwrap().is_some());
         assert_eq!(access.key(secret(1).reveal(), at(10)).await.unwrap(), None);
         assert!(access.key(secret(2).reveal(), at(9)).await.unwrap().is_some());
-        store.revoke_key(key(2).id, at(9)).await.unwrap();
+        store.revoke_key(None, key(2).id, at(9)).await.unwrap();
         access.forget(&key(2)).await;
         assert_eq!(access.key(secret(2).reveal(), at(9)).await.unwrap(), None);
     }

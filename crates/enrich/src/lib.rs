@@ -40,8 +40,9 @@ const ENTRY_BYTES: usize = 256;
 
 /// Everything that is known about browsers, bots and places.
 ///
-/// The data sets are read by a thread of their own, in some tens of milliseconds; an event that comes earlier waits for
-/// them, so that none is kept without what is known of it.
+/// The data sets are read by a thread of their own, in some tens of milliseconds. An event that comes earlier waits for
+/// them, so that none is kept without what is known of it, and with it the thread it came on: a server lets nobody in
+/// before [`wait`](Self::wait) has returned.
 pub struct Knowledge {
     agents: Arc<LazyLock<Agents>>,
     cache: Cache<Arc<str>, Arc<Agent>>,
@@ -64,6 +65,11 @@ impl Knowledge {
             })
             .build();
         Self { agents, cache, geo: geo.map(GeoFile::watched) }
+    }
+
+    /// Returns once the data sets are read.
+    pub fn wait(&self) {
+        LazyLock::force(&self.agents);
     }
 
     fn agent(&self, agent: &str) -> Arc<Agent> {

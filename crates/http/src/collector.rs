@@ -54,7 +54,8 @@ pub struct HttpSettings {
     pub demo_site: bool,
     /// Threads that answer; absent: one per core.
     pub workers: Option<NonZeroUsize>,
-    /// Connections per worker; further ones wait to be accepted.
+    /// Connections that are open at once, over all workers; further ones wait to be accepted. Each keeps
+    /// [`FILES_PER_CONNECTION`](crate::FILES_PER_CONNECTION) files open.
     pub connections_max: usize,
     /// How many bodies larger than one event are held at once, over all workers; further ones are put off.
     pub large_bodies_max: usize,
@@ -62,6 +63,8 @@ pub struct HttpSettings {
     pub head_timeout: Duration,
     /// How long it may take to send the body.
     pub body_timeout: Duration,
+    /// How long it may take to read the next part of an answer.
+    pub read_timeout: Duration,
     /// How long an idle connection is kept open.
     pub keep_alive: Duration,
     /// How long `/health/ready` waits for the store.
@@ -80,10 +83,11 @@ impl Default for HttpSettings {
             metrics: MetricsAccess::Local,
             demo_site: false,
             workers: None,
-            connections_max: 4_096,
+            connections_max: 8_192,
             large_bodies_max: 16,
             head_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(15),
             ready_timeout: Duration::from_secs(2),
             shutdown_timeout: Duration::from_secs(6),

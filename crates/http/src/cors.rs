@@ -7,6 +7,7 @@ use actix_web::http::header::{
 };
 use leadtrail_domain::web_url::HostPattern;
 
+use crate::security::CROSS_ORIGIN_RESOURCE_POLICY;
 use crate::sender::Sender;
 
 /// How long a browser may remember the answer to a preflight: Firefox's bound.
@@ -27,6 +28,8 @@ pub(crate) fn is_listed(origins: &[HostPattern], host: Option<&str>) -> bool {
 pub(crate) fn allow(sender: &Sender<'_>, response: &mut HttpResponse) {
     let headers = response.headers_mut();
     headers.append(VARY, HeaderValue::from_static("Origin"));
+    // A beacon does not ask for leave, and reads nothing.
+    headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
     let Some(origin) = &sender.origin else { return };
     if origin.host.as_deref().is_some_and(|host| sender.is_same_site_as(host)) {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.header.clone());

@@ -12,9 +12,9 @@ use leadtrail_domain::ports::StoreError;
 use serde::Serialize;
 
 use crate::body::Unreadable;
+use crate::envelope;
 use crate::limits::Standing;
 use crate::refusal::{RETRY_AFTER_DEFAULT, whole_seconds};
-use crate::request_id;
 
 /// What went wrong, by what a client can do about it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -148,7 +148,7 @@ impl Problem {
             | Self::TooLarge(_)
             | Self::MediaType(..) => {}
         }
-        let request_id = request_id::of(request);
+        let request_id = envelope::request_id(request);
         let document = Document {
             r#type: kind,
             title,

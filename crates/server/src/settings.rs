@@ -45,6 +45,7 @@ pub(crate) struct Http {
     pub(crate) public_url: Option<Url>,
     pub(crate) proxies: Proxies,
     pub(crate) workers: Option<NonZeroUsize>,
+    pub(crate) connections_max: usize,
     pub(crate) metrics: MetricsAccess,
 }
 
@@ -112,6 +113,7 @@ impl Settings {
                 public_url: read.optional_url("http.public_url"),
                 proxies: read.proxies(),
                 workers: NonZeroUsize::new(read.number("http.workers", 0..=1_024)),
+                connections_max: read.number("http.connections_max", 1..=1_000_000),
                 metrics: read.one_of(
                     "http.metrics",
                     &[

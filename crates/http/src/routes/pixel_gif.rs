@@ -1,12 +1,13 @@
 //! `GET /api/track/pixel.gif`: an event as an image, for pages without scripts.
 
-use actix_web::http::header::{CACHE_CONTROL, HeaderName, SET_COOKIE};
+use actix_web::http::header::{CACHE_CONTROL, SET_COOKIE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use leadtrail_domain::event::RawEvent;
 use url::form_urlencoded;
 
 use super::track::X_LEADTRAIL_DROPPED;
 use crate::limits::Allowance;
+use crate::security::CROSS_ORIGIN_RESOURCE_POLICY;
 use crate::server::State;
 use crate::take::{Taken, take};
 
@@ -14,8 +15,6 @@ use crate::take::{Taken, take};
 const GIF: &[u8] =
     b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\x00\x00\x00\
                      \x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b";
-
-const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Answers the image whatever becomes of the event: a broken image would be the site's shame, not ours.
 pub(super) async fn get(state: web::Data<State>, request: HttpRequest) -> HttpResponse {

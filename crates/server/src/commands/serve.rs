@@ -10,7 +10,7 @@ use leadtrail_app::pixels::{Pixels, ServicePolicy};
 use leadtrail_app::sync_loop::{self, Accounts, SyncLoop};
 use leadtrail_app::{shutdown, upkeep};
 use leadtrail_enrich::Knowledge;
-use leadtrail_http::{Collector, HttpSettings};
+use leadtrail_http::{Collector, FILES_PER_CONNECTION, HttpSettings, raise_open_files};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
@@ -22,6 +22,9 @@ use crate::wiring::{self, Stores};
 
 /// How long a stop waits for a job that is being told to the CRM. Its lease runs out by itself.
 const SYNC_STOP_MAX: Duration = Duration::from_secs(2);
+
+/// Files that are open beside connections: those of the store, above all.
+const OTHER_FILES: usize = 128;
 
 /// Runs the service until it is told to stop.
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
@@ -74,6 +77,8 @@ impl Service {
         bind: SocketAddr,
         demo_site: bool,
     ) -> anyhow::Result<Self> {
+        // Read by a thread of its own while the store is prepared.
+        let knowledge = Arc::new(Knowledge::new(settings.geo_file.clone()));
         stores.maintenance.upkeep(stores.clock.now()).await.context("cannot prepare the store")?;
         let service =
             ServicePolicy { accounts: accounts.keys().cloned().collect(), sync_delay: settings.sync_delay };
@@ -92,7 +97,7 @@ impl Service {
             projects: Arc::clone(&stores.projects),
             keys: Arc::clone(&stores.keys),
             access: Access::new(Arc::clone(&stores.keys)),
-            enrich: Arc::new(Knowledge::new(settings.geo_file.clone())),
+            enrich: knowledge.clone(),
             clock: Arc::clone(&stores.clock),
             maintenance: Arc::clone(&stores.maintenance),
             metrics: measures.shown(),
@@ -103,10 +108,12 @@ impl Service {
                 limits: settings.limits.clone(),
                 environment: settings.environment,
                 workers: settings.http.workers,
+                connections_max: fitting(settings.http.connections_max),
                 demo_site,
                 ..HttpSettings::default()
             },
         };
+        knowledge.wait();
         let (address, server) =
             leadtrail_http::listen(collector, bind).with_context(|| format!("cannot listen on {bind}"))?;
         let http = server.handle();
@@ -143,6 +150,21 @@ impl Service {
         }
         Ok(())
     }
+}
+
+/// As many connections as are wanted, or as there may be files for.
+fn fitting(wanted: usize) -> usize {
+    let files_max = raise_open_files();
+    let fitting = (files_max.saturating_sub(OTHER_FILES) / FILES_PER_CONNECTION).max(1);
+    if fitting < wanted {
+        tracing::warn!(
+            wanted,
+            fitting,
+            files_max,
+            "fewer connections than http.connections_max: the process may not open more files (`ulimit -Hn`)"
+        );
+    }
+    wanted.min(fitting)
 }
 
 /// What tells the process to stop: SIGTERM, or Ctrl-C.

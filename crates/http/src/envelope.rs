@@ -2,16 +2,17 @@
 
 use std::time::Instant;
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, web};
 use tracing::Instrument;
 
-use crate::body;
+use crate::connection::Connection;
 use crate::measures::{NO_ROUTE, method_label};
 use crate::server::State;
+use crate::{body, security};
 
 /// The header that names a request, in both directions.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -41,11 +42,12 @@ impl RequestId {
 }
 
 /// The name of `request`, as its response carries it.
-pub(crate) fn of(request: &HttpRequest) -> String {
+pub(crate) fn request_id(request: &HttpRequest) -> String {
     request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default()
 }
 
 pub(crate) async fn stamp<B: MessageBody + 'static>(
+    state: web::Data<State>,
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<body::Holding>, Error> {
@@ -53,6 +55,8 @@ pub(crate) async fn stamp<B: MessageBody + 'static>(
     request.extensions_mut().insert(id.clone());
     // Of the highest level, so that it is there whatever is logged: an error without its request's name helps nobody.
     let span = tracing::error_span!("http.request", request.id = id.as_str());
+    let is_https = state.is_https(request.request());
+    let connection = request.conn_data().map(Connection::began);
     body::set_aside(&mut request);
     let began = Instant::now();
     let mut response = next.call(request).instrument(span.clone()).await?;
@@ -60,9 +64,7 @@ pub(crate) async fn stamp<B: MessageBody + 'static>(
     let pattern = response.request().match_pattern();
     let route = pattern.as_deref().unwrap_or(NO_ROUTE);
     let (status, took) = (response.status(), began.elapsed());
-    if let Some(state) = response.request().app_data::<web::Data<State>>() {
-        state.measures.answered(response.request().method(), route, status, took);
-    }
+    state.measures.answered(response.request().method(), route, status, took);
     span.in_scope(|| {
         tracing::debug!(
             http.method = method_label(response.request().method()),
@@ -73,6 +75,10 @@ pub(crate) async fn stamp<B: MessageBody + 'static>(
         );
     });
     response.headers_mut().insert(X_REQUEST_ID, id.0);
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Ok(body::hold(response))
+    security::set(response.headers_mut(), status, is_https);
+    let is_empty = matches!(response.response().body().size(), BodySize::None | BodySize::Sized(0));
+    if let Some(connection) = connection.as_ref().filter(|_| is_empty) {
+        connection.room().await;
+    }
+    Ok(body::hold(response, connection))
 }
