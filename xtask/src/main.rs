@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod deny;
 mod guarded;
+mod logs;
 mod postgres;
 mod process;
 mod provision;
@@ -32,7 +33,7 @@ const TASKS: [Task; 7] = [
     Task {
         name: "test",
         arguments: "[--without postgres|browser]… [-- CARGO TEST ARGUMENTS]",
-        summary: "every test; provides PostgreSQL and Chromium for itself",
+        summary: "every test, then the search of their logs; provides PostgreSQL and Chromium for itself",
         run: test::run,
     },
     Task {

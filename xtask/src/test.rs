@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::logs::{self, Extent, Logs};
 use crate::postgres::{Cluster, Durability, MAJOR_MIN};
 use crate::steps::Steps;
 use crate::workspace::{self, Metadata};
@@ -103,6 +104,9 @@ fn run_into(asked: &Asked, steps: &mut Steps) -> Result<()> {
         features.extend(metadata.features_named(BROWSER));
     }
 
+    let logs = Logs::begin(&metadata.target()?)?;
+    environment.push((logs::FOLDER, logs.folder().into()));
+
     // One selection of packages and features throughout: anything else would build the dependencies again.
     let selection = selection(&asked.cargo_arguments, &features);
     let cargo_test = |arguments: &[String]| {
@@ -121,6 +125,8 @@ fn run_into(asked: &Asked, steps: &mut Steps) -> Result<()> {
         steps.leave_out("every test: the build failed");
     }
     drop(cluster);
+    let extent = if asked.cargo_arguments.is_empty() { Extent::Whole } else { Extent::Part };
+    steps.run("search of the logs", || logs.search(extent));
     Ok(())
 }
 

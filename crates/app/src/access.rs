@@ -8,6 +8,7 @@ use leadtrail_domain::key::{ApiKey, KeyHash, KeySecret};
 use leadtrail_domain::ports::{Keys, StoreError};
 use leadtrail_domain::time::Timestamp;
 use moka::future::Cache;
+use tracing::Instrument as _;
 
 use crate::cause::cause;
 use crate::recent::Recent;
@@ -94,11 +95,12 @@ impl Access {
         }
         let (keys, id) = (Arc::clone(&self.keys), key.id);
         // One at most per key and minute, so that there are never more of them than keys in use.
-        tokio::spawn(async move {
+        let noted = async move {
             if let Err(error) = keys.key_used(id, now).await {
                 tracing::warn!(error = cause(&error), key.id = %id, "the use of a key could not be noted");
             }
-        });
+        };
+        tokio::spawn(noted.in_current_span());
     }
 }
 
@@ -144,8 +146,17 @@ mod tests {
             self.store.keys(project, page).await
         }
 
-        async fn revoke_key(&self, id: KeyId, at: Timestamp) -> Result<bool, StoreError> {
-            self.store.revoke_key(id, at).await
+        async fn key(&self, project: Option<ProjectId>, id: KeyId) -> Result<Option<ApiKey>, StoreError> {
+            self.store.key(project, id).await
+        }
+
+        async fn revoke_key(
+            &self,
+            project: Option<ProjectId>,
+            id: KeyId,
+            at: Timestamp,
+        ) -> Result<bool, StoreError> {
+            self.store.revoke_key(project, id, at).await
         }
 
         async fn key_used(&self, id: KeyId, at: Timestamp) -> Result<(), StoreError> {
@@ -216,7 +227,7 @@ mod tests {
         assert!(access.key(secret(1).reveal(), at(9)).await.unwrap().is_some());
         assert_eq!(access.key(secret(1).reveal(), at(10)).await.unwrap(), None);
         assert!(access.key(secret(2).reveal(), at(9)).await.unwrap().is_some());
-        store.revoke_key(key(2).id, at(9)).await.unwrap();
+        store.revoke_key(None, key(2).id, at(9)).await.unwrap();
         access.forget(&key(2)).await;
         assert_eq!(access.key(secret(2).reveal(), at(9)).await.unwrap(), None);
     }

@@ -8,20 +8,27 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use leadtrail_domain::event::{Collected, StoredEvent};
+use leadtrail_domain::event::{Collected, EventKind, StoredEvent};
 use leadtrail_domain::ingest::{Decision, IngestPolicy, Policies, ingest, query_for};
 use leadtrail_domain::ports::{StoreError, Visits};
 use leadtrail_domain::visit::{Answer, Freshness};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::cause::cause;
+use crate::measures::{EventCounters, GroupMeasures, Outcome as EventOutcome, number, seconds};
 
 /// How often a group is decided anew because its state has changed, before its members are tried one by one.
 const STALE_RETRIES_MAX: u32 = 10;
 /// How many groups a slow watcher may fall behind before it misses some.
 const WATCH_GROUPS_MAX: usize = 256;
+/// The part of a queue that is kept free of what can be spared under overload: an eighth.
+const KEPT_FREE_DIVISOR: usize = 8;
+/// How long a form waits for room in a full queue.
+pub const FORM_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How many forms wait so at most.
+pub const FORMS_WAITING_MAX: usize = 1_024;
 /// When to try again after the queue was full.
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// When to try again after the store did not answer.
@@ -48,7 +55,10 @@ impl Default for IngestSettings {
 #[derive(Clone)]
 pub struct Ingest {
     shards: Arc<[mpsc::Sender<Waiting>]>,
+    room_for_forms: Arc<Semaphore>,
     committed: broadcast::Sender<Arc<[StoredEvent]>>,
+    counters: EventCounters,
+    measures: GroupMeasures,
 }
 
 /// The tasks behind an [`Ingest`].
@@ -58,6 +68,12 @@ pub struct IngestTasks(Vec<JoinHandle<()>>);
 /// Why an event was not taken in. It is not stored, unless said otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
+    /// The queue is nearly full, and what is left of it is kept for what cannot be spared: forms first of all.
+    #[error("the queue is nearly full")]
+    Shed {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// The queue is full: the service is asked for more than it can do.
     #[error("the queue is full")]
     Busy {
@@ -78,10 +94,40 @@ pub enum IngestError {
     Rejected,
 }
 
+/// What becomes of an event under overload.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Worth {
+    /// It makes a lead: it waits.
+    Form,
+    /// Who the visitor is, and what they agreed to: turned away when the queue is full.
+    Kept,
+    /// It is turned away first.
+    Spared,
+}
+
+impl Worth {
+    fn of(kind: &EventKind) -> Self {
+        match kind {
+            EventKind::FormSubmit => Self::Form,
+            EventKind::Identify | EventKind::Consent => Self::Kept,
+            EventKind::Pageview | EventKind::Custom(_) => Self::Spared,
+        }
+    }
+}
+
+/// How much of a queue is kept free of what can be spared; never all of it.
+fn kept_free(queue_max: usize) -> usize {
+    queue_max.div_ceil(KEPT_FREE_DIVISOR).min(queue_max.saturating_sub(1))
+}
+
+fn busy() -> IngestError {
+    IngestError::Busy { retry_after: BUSY_RETRY_AFTER }
+}
+
 struct Waiting {
     event: Collected,
     policy: IngestPolicy,
-    answer: oneshot::Sender<Result<Answer, IngestError>>,
+    sender: Sender,
 }
 
 impl Ingest {
@@ -91,6 +137,7 @@ impl Ingest {
         let queue_max = (settings.queue_max / shards).max(1);
         let (committed, _) = broadcast::channel(WATCH_GROUPS_MAX);
         let mut tasks = Vec::with_capacity(shards);
+        let measures = GroupMeasures::new();
         let senders = (0..shards).map(|_| {
             let (sender, queue) = mpsc::channel(queue_max);
             let shard = Shard {
@@ -98,29 +145,65 @@ impl Ingest {
                 visits: Arc::clone(visits),
                 group_max: settings.group_max.max(1),
                 committed: committed.clone(),
+                measures: measures.clone(),
             };
             tasks.push(tokio::spawn(shard.run()));
             sender
         });
-        let ingest = Self { shards: senders.collect(), committed };
+        let room_for_forms = Arc::new(Semaphore::new(FORMS_WAITING_MAX));
+        let counters = EventCounters::new();
+        let ingest = Self { shards: senders.collect(), room_for_forms, committed, counters, measures };
         (ingest, IngestTasks(tasks))
     }
 
-    /// Takes in one event and answers once it is durable.
+    /// Takes in one event and answers once it is durable. Under overload page views and the site's own events are
+    /// turned away first, and a form waits for room, [`FORM_WAIT_MAX`] at most. What becomes of it is counted, whether
+    /// or not somebody still waits for the answer.
     ///
     /// # Errors
     /// As [`IngestError`] says.
     pub async fn collect(&self, event: Collected, policy: IngestPolicy) -> Result<Answer, IngestError> {
         let (answer, answered) = oneshot::channel();
         let shard = &self.shards[self.shard_of(&event)];
-        match shard.try_send(Waiting { event, policy, answer }) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                return Err(IngestError::Busy { retry_after: BUSY_RETRY_AFTER });
+        let worth = Worth::of(&event.event.kind);
+        let sender =
+            Sender { answer: Some(answer), span: tracing::Span::current(), counters: self.counters.clone() };
+        let waiting = Waiting { event, policy, sender };
+        let room = match shard.try_reserve() {
+            Ok(_) if worth == Worth::Spared && shard.capacity() < kept_free(shard.max_capacity()) => {
+                Err(IngestError::Shed { retry_after: BUSY_RETRY_AFTER })
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => return Err(IngestError::ShuttingDown),
+            Ok(room) => Ok(room),
+            Err(mpsc::error::TrySendError::Full(())) if worth == Worth::Form => {
+                self.wait_for_room(shard).await
+            }
+            Err(mpsc::error::TrySendError::Full(())) if worth == Worth::Spared => {
+                Err(IngestError::Shed { retry_after: BUSY_RETRY_AFTER })
+            }
+            Err(mpsc::error::TrySendError::Full(())) => Err(busy()),
+            Err(mpsc::error::TrySendError::Closed(())) => Err(IngestError::ShuttingDown),
+        };
+        match room {
+            Ok(room) => {
+                // Before the shard can count it out.
+                self.measures.queued.increment(1.0);
+                room.send(waiting);
+            }
+            Err(error) => waiting.sender.refuse(error),
         }
         answered.await.unwrap_or(Err(IngestError::ShuttingDown))
+    }
+
+    async fn wait_for_room<'a>(
+        &self,
+        shard: &'a mpsc::Sender<Waiting>,
+    ) -> Result<mpsc::Permit<'a, Waiting>, IngestError> {
+        let _waits = self.room_for_forms.try_acquire().map_err(|_no_room| busy())?;
+        match tokio::time::timeout(FORM_WAIT_MAX, shard.reserve()).await {
+            Ok(Ok(room)) => Ok(room),
+            Ok(Err(_closed)) => Err(IngestError::ShuttingDown),
+            Err(_elapsed) => Err(busy()),
+        }
     }
 
     /// The events of each group, once committed. A watcher that falls behind misses groups; nobody waits for it.
@@ -153,12 +236,15 @@ struct Shard {
     visits: Arc<dyn Visits>,
     group_max: usize,
     committed: broadcast::Sender<Arc<[StoredEvent]>>,
+    measures: GroupMeasures,
 }
 
 impl Shard {
     async fn run(mut self) {
         let mut group = Vec::with_capacity(self.group_max);
         while self.queue.recv_many(&mut group, self.group_max).await > 0 {
+            self.measures.queued.decrement(number(group.len()));
+            self.measures.events.record(number(group.len()));
             let outcome = self.commit_group(std::mem::take(&mut group)).await;
             if outcome == Outcome::StoreDown {
                 self.turn_away_the_queue();
@@ -169,13 +255,20 @@ impl Shard {
     /// While the store is down, waiting longer helps nobody: whoever is queued learns at once to try again.
     fn turn_away_the_queue(&mut self) {
         while let Ok(waiting) = self.queue.try_recv() {
-            waiting.refuse(IngestError::Unavailable { retry_after: UNAVAILABLE_RETRY_AFTER });
+            self.measures.queued.decrement(1.0);
+            waiting.sender.refuse(IngestError::Unavailable { retry_after: UNAVAILABLE_RETRY_AFTER });
         }
     }
 
     async fn commit_group(&self, group: Vec<Waiting>) -> Outcome {
         let started = Instant::now();
         let (events, senders) = parts(group);
+        let outcome = self.commit_or_refuse(events, senders, started).await;
+        self.measures.seconds.record(seconds(started.elapsed()));
+        outcome
+    }
+
+    async fn commit_or_refuse(&self, events: Vec<Entry>, senders: Vec<Sender>, started: Instant) -> Outcome {
         match self.decide_and_commit(&events).await {
             Ok(answers) => {
                 tracing::debug!(
@@ -219,11 +312,13 @@ impl Shard {
             match self.decide_and_commit(std::slice::from_ref(&event)).await {
                 Ok(answers) => answer_all(vec![sender], answers),
                 Err(error) => {
-                    tracing::error!(
-                        event.id = %event.0.event.id,
-                        error = cause(&error),
-                        "the store did not take an event"
-                    );
+                    sender.span.in_scope(|| {
+                        tracing::error!(
+                            event.id = %event.0.event.id,
+                            error = cause(&error),
+                            "the store did not take an event"
+                        );
+                    });
                     if is_outage(&error) {
                         outcome = Outcome::StoreDown;
                     }
@@ -252,8 +347,14 @@ impl Shard {
         loop {
             let known = self.visits.load(&query).await?;
             let Decision { changes, answers } = ingest(&known, &events, &policies);
-            let committed =
-                if changes.events.is_empty() { Ok(()) } else { self.visits.commit(&changes).await };
+            let committed = if changes.events.is_empty() {
+                Ok(())
+            } else {
+                let began = Instant::now();
+                let committed = self.visits.commit(&changes).await;
+                self.measures.commit_seconds.record(seconds(began.elapsed()));
+                committed
+            };
             match committed {
                 Ok(()) => {
                     if self.committed.receiver_count() > 0 && !changes.events.is_empty() {
@@ -264,6 +365,7 @@ impl Shard {
                 }
                 Err(StoreError::Stale) if retries < STALE_RETRIES_MAX => {
                     retries += 1;
+                    self.measures.stale.increment(1);
                     for freshness in query.visitors.values_mut() {
                         *freshness = Freshness::Current;
                     }
@@ -276,22 +378,39 @@ impl Shard {
 
 type Entry = (Collected, IngestPolicy);
 
-struct Sender(oneshot::Sender<Result<Answer, IngestError>>);
+/// Who waits for an answer. What becomes of the event is counted here, once.
+struct Sender {
+    answer: Option<oneshot::Sender<Result<Answer, IngestError>>>,
+    /// The span of the request that the event came with.
+    span: tracing::Span,
+    counters: EventCounters,
+}
 
 impl Sender {
     fn refuse(self, error: IngestError) {
         self.tell(Err(error));
     }
 
-    fn tell(self, answer: Result<Answer, IngestError>) {
-        // A sender that has gone away does not need its answer.
-        self.0.send(answer).ok();
+    fn tell(mut self, answer: Result<Answer, IngestError>) {
+        let outcome = match &answer {
+            Ok(answer) if answer.duplicate => EventOutcome::Duplicate,
+            Ok(_) => EventOutcome::Stored,
+            Err(error) => error.into(),
+        };
+        self.counters.count(outcome);
+        if let Some(sender) = self.answer.take() {
+            // A sender that has gone away does not need its answer.
+            sender.send(answer).ok();
+        }
     }
 }
 
-impl Waiting {
-    fn refuse(self, error: IngestError) {
-        Sender(self.answer).refuse(error);
+impl Drop for Sender {
+    /// Whoever waited for room went away, or the task that took it in ended early.
+    fn drop(&mut self) {
+        if self.answer.is_some() {
+            self.counters.count(EventOutcome::Abandoned);
+        }
     }
 }
 
@@ -302,7 +421,7 @@ enum Outcome {
 }
 
 fn parts(group: Vec<Waiting>) -> (Vec<Entry>, Vec<Sender>) {
-    group.into_iter().map(|waiting| ((waiting.event, waiting.policy), Sender(waiting.answer))).unzip()
+    group.into_iter().map(|waiting| ((waiting.event, waiting.policy), waiting.sender)).unzip()
 }
 
 fn answer_all(senders: Vec<Sender>, answers: Vec<Answer>) {

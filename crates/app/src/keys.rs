@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use leadtrail_domain::id::{KeyId, ProjectId};
 use leadtrail_domain::key::{ApiKey, KeySecret, Scope};
-use leadtrail_domain::ports::{Keys, Page, StoreError};
+use leadtrail_domain::ports::{Keys, StoreError};
 use leadtrail_domain::time::Timestamp;
-use uuid::Uuid;
 
 use crate::access::View;
 use crate::input::{Given, Invalid, name};
@@ -71,10 +70,7 @@ pub fn made(
 /// # Errors
 /// Those of the store.
 pub async fn find(keys: &dyn Keys, view: View, id: KeyId) -> Result<Option<ApiKey>, StoreError> {
-    // The port lists keys by id: the first one after the id's predecessor is the key, or it does not exist.
-    let after = id.0.as_u128().checked_sub(1).map(|before| KeyId(Uuid::from_u128(before)));
-    let found = keys.keys(view.project(), &Page { after, limit: 1 }).await?;
-    Ok(found.into_iter().find(|key| key.id == id))
+    keys.key(view.project(), id).await
 }
 
 /// Revokes a key in view; one that is revoked already keeps its time. Answers the key as it is then, or that there is
@@ -88,18 +84,17 @@ pub async fn revoke(
     id: KeyId,
     now: Timestamp,
 ) -> Result<Option<ApiKey>, StoreError> {
-    // What a key is bound to never changes, so that nothing can come between the look-up and the revocation.
-    let Some(mut key) = find(keys, view, id).await? else { return Ok(None) };
-    if !keys.revoke_key(id, now).await? {
-        return Ok(None);
+    if keys.revoke_key(view.project(), id, now).await? {
+        keys.key(view.project(), id).await
+    } else {
+        Ok(None)
     }
-    key.revoked_at = key.revoked_at.or(Some(now));
-    Ok(Some(key))
 }
 
 #[cfg(test)]
 mod tests {
     use leadtrail_store_memory::MemoryStore;
+    use uuid::Uuid;
 
     use super::*;
 

@@ -4,7 +4,7 @@
 
 use leadtrail_domain::id::{PixelId, ProjectId, Slug};
 use leadtrail_domain::ports::{Created, Page, Projects, StoreError};
-use leadtrail_domain::project::{Pixel, PixelSettings, Project, ProjectSettings};
+use leadtrail_domain::project::{ConsentMode, Pixel, PixelSettings, Project, ProjectSettings};
 use leadtrail_domain::time::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -12,6 +12,8 @@ use serde_json::Value;
 use crate::access::View;
 use crate::input::{Given, Invalid, Problems, name, patched, present};
 
+/// How often a change is made again when another came between, before its sender is asked to come back.
+pub const UPDATE_ATTEMPTS_MAX: u32 = 32;
 /// The slug no project may have: `/api/projects/pixels` is another route.
 pub const RESERVED_SLUG: &str = "pixels";
 
@@ -159,7 +161,8 @@ pub async fn create(
     projects.create_project(&project).await.map_err(|error| ManageError::of(error, "slug"))
 }
 
-/// Changes a project. In a view of it alone its slug stays: whether one is taken would tell of other projects.
+/// Changes a project; where somebody else changes it at the same moment, one after the other. In a view of it alone its
+/// slug stays: whether one is taken would tell of other projects.
 ///
 /// # Errors
 /// `Invalid`; `Taken` for the slug; `Gone`; `Store`.
@@ -170,7 +173,17 @@ pub async fn update(
     input: Given<ProjectInput>,
     change: Change,
 ) -> Result<Project, ManageError> {
-    let Given { fields: input, mut problems } = input;
+    save(projects, project, |project| changed(view, project, &input, change)).await
+}
+
+fn changed(
+    view: View,
+    project: &Project,
+    input: &Given<ProjectInput>,
+    change: Change,
+) -> Result<Project, Invalid> {
+    let Given { fields: input, problems } = input;
+    let mut problems = problems.clone();
     let changed = Project {
         name: changed_name(&project.name, input.name.as_deref(), change, &mut problems),
         slug: match (&input.slug, change) {
@@ -182,15 +195,13 @@ pub async fn update(
             }
         },
         settings: changed_settings(&project.settings, input.settings.as_ref(), change, &mut problems),
-        ..project
+        ..project.clone()
     };
     refuse_reserved(&changed.slug, &mut problems);
     if changed.slug != project.slug && view != View::All {
         problems.add("slug", "may be changed only with a key that is bound to no project");
     }
-    let changed = problems.unless_none(changed)?;
-    save(projects, &changed).await?;
-    Ok(changed)
+    problems.unless_none(changed)
 }
 
 /// Archives a project: its pixels collect nothing any more, what was collected stays. One that is archived already
@@ -200,20 +211,34 @@ pub async fn update(
 /// `Gone`; `Store`.
 pub async fn archive(
     projects: &dyn Projects,
-    mut project: Project,
+    project: Project,
     now: Timestamp,
 ) -> Result<Project, ManageError> {
-    project.archived_at = project.archived_at.or(Some(now));
-    save(projects, &project).await?;
-    Ok(project)
+    save(projects, project, |project| {
+        Ok(Project { archived_at: project.archived_at.or(Some(now)), ..project.clone() })
+    })
+    .await
 }
 
-async fn save(projects: &dyn Projects, project: &Project) -> Result<(), ManageError> {
-    match projects.update_project(project).await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(ManageError::Gone),
-        Err(error) => Err(ManageError::of(error, "slug")),
+/// Saves what `changed` makes of a project, and makes it anew of whatever somebody else has made of it meanwhile.
+async fn save(
+    projects: &dyn Projects,
+    mut project: Project,
+    changed: impl Fn(&Project) -> Result<Project, Invalid>,
+) -> Result<Project, ManageError> {
+    for _attempt in 0..UPDATE_ATTEMPTS_MAX {
+        let becomes = changed(&project)?;
+        match projects.update_project(&project, &becomes).await {
+            Ok(true) => return Ok(becomes),
+            Ok(false) => return Err(ManageError::Gone),
+            Err(StoreError::Stale) => {
+                let now = projects.project(project.id).await.map_err(ManageError::Store)?;
+                project = now.ok_or(ManageError::Gone)?;
+            }
+            Err(error) => return Err(ManageError::of(error, "slug")),
+        }
     }
+    Err(ManageError::Store(StoreError::Stale))
 }
 
 /// A pixel by its public id, with the project it belongs to known to be in view. The one place where that is asked.
@@ -256,7 +281,7 @@ pub async fn create_pixel(
     projects.create_pixel(&pixel).await.map_err(|error| ManageError::of(error, "id"))
 }
 
-/// Changes a pixel.
+/// Changes a pixel; where somebody else changes it at the same moment, one after the other.
 ///
 /// # Errors
 /// `Invalid`; `Gone`; `Store`.
@@ -266,15 +291,17 @@ pub async fn update_pixel(
     input: Given<PixelInput>,
     change: Change,
 ) -> Result<Pixel, ManageError> {
-    let Given { fields: input, mut problems } = input;
-    let changed = Pixel {
-        name: changed_name(&pixel.name, input.name.as_deref(), change, &mut problems),
-        settings: changed_settings(&pixel.settings, input.settings.as_ref(), change, &mut problems),
-        ..pixel
-    };
-    let changed = problems.unless_none(changed)?;
-    save_pixel(projects, &changed).await?;
-    Ok(changed)
+    let Given { fields: input, problems } = input;
+    save_pixel(projects, pixel, |pixel| {
+        let mut problems = problems.clone();
+        let changed = Pixel {
+            name: changed_name(&pixel.name, input.name.as_deref(), change, &mut problems),
+            settings: changed_settings(&pixel.settings, input.settings.as_ref(), change, &mut problems),
+            ..pixel.clone()
+        };
+        problems.unless_none(changed)
+    })
+    .await
 }
 
 /// Archives a pixel: it collects nothing any more, what was collected stays. One that is archived already keeps its
@@ -284,25 +311,44 @@ pub async fn update_pixel(
 /// `Gone`; `Store`.
 pub async fn archive_pixel(
     projects: &dyn Projects,
-    mut pixel: Pixel,
+    pixel: Pixel,
     now: Timestamp,
 ) -> Result<Pixel, ManageError> {
-    pixel.archived_at = pixel.archived_at.or(Some(now));
-    save_pixel(projects, &pixel).await?;
-    Ok(pixel)
+    save_pixel(projects, pixel, |pixel| {
+        Ok(Pixel { archived_at: pixel.archived_at.or(Some(now)), ..pixel.clone() })
+    })
+    .await
 }
 
-async fn save_pixel(projects: &dyn Projects, pixel: &Pixel) -> Result<(), ManageError> {
-    match projects.update_pixel(pixel).await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(ManageError::Gone),
-        Err(error) => Err(ManageError::Store(error)),
+/// As [`save`], of a pixel.
+async fn save_pixel(
+    projects: &dyn Projects,
+    mut pixel: Pixel,
+    changed: impl Fn(&Pixel) -> Result<Pixel, Invalid>,
+) -> Result<Pixel, ManageError> {
+    for _attempt in 0..UPDATE_ATTEMPTS_MAX {
+        let becomes = changed(&pixel)?;
+        match projects.update_pixel(&pixel, &becomes).await {
+            Ok(true) => return Ok(becomes),
+            Ok(false) => return Err(ManageError::Gone),
+            Err(StoreError::Stale) => {
+                let now = projects.pixel(pixel.project_id, &pixel.id).await.map_err(ManageError::Store)?;
+                pixel = now.ok_or(ManageError::Gone)?;
+            }
+            Err(error) => return Err(ManageError::Store(error)),
+        }
     }
+    Err(ManageError::Store(StoreError::Stale))
 }
 
-/// The code to put into a site's pages; `base` is where browsers reach the service, without a slash at its end.
-pub fn snippet(base: &str, id: &PixelId) -> String {
-    format!(r#"<script src="{base}/static/pixel.js" data-pixel-id="{id}" async></script>"#)
+/// The code to put into a site's pages, as the project's `consent` wants it; `base` is where browsers reach the service,
+/// without a slash at its end.
+pub fn snippet(base: &str, id: &PixelId, consent: ConsentMode) -> String {
+    let consent = match consent {
+        ConsentMode::NotRequired => "",
+        ConsentMode::Required => r#" data-consent="required""#,
+    };
+    format!(r#"<script src="{base}/static/pixel.js" data-pixel-id="{id}"{consent} async></script>"#)
 }
 
 /// `px_` and 16 hexadecimal digits.
@@ -354,7 +400,85 @@ fn slug_of(name: &str) -> Option<Slug> {
 
 #[cfg(test)]
 mod tests {
+    use leadtrail_store_memory::MemoryStore;
+    use serde_json::json;
+
     use super::*;
+
+    const AT: Timestamp = Timestamp::EPOCH;
+
+    fn settings(patch: Value) -> ProjectInput {
+        ProjectInput { settings: Some(patch), ..ProjectInput::default() }
+    }
+
+    async fn project(store: &MemoryStore) -> Project {
+        let input = ProjectInput { name: Some("Acme".to_owned()), ..ProjectInput::default() };
+        create(store, input.into(), AT, [1; 16]).await.unwrap().into_inner()
+    }
+
+    #[tokio::test]
+    async fn a_change_is_made_of_the_project_as_somebody_else_has_left_it() {
+        let store = MemoryStore::new();
+        let seen = project(&store).await;
+        let change = async |patch| {
+            update(&store, View::All, seen.clone(), settings(patch).into(), Change::Merge).await.unwrap()
+        };
+        change(json!({"retention_days": 30})).await;
+        change(json!({"crm": {"enabled": false}})).await;
+        let archived = archive(&store, seen.clone(), AT).await.unwrap();
+        assert_eq!(archived.settings.retention_days, Some(30));
+        assert!(!archived.settings.crm.enabled);
+        assert_eq!(store.project(seen.id).await.unwrap(), Some(archived));
+    }
+
+    #[tokio::test]
+    async fn a_slug_that_somebody_else_has_changed_is_kept_by_a_change_that_does_not_name_it() {
+        let store = MemoryStore::new();
+        let seen = project(&store).await;
+        let renamed = ProjectInput { slug: "renamed".parse().ok(), ..ProjectInput::default() };
+        update(&store, View::All, seen.clone(), renamed.into(), Change::Merge).await.unwrap();
+        let (view, patch) = (View::Only(seen.id), settings(json!({"retention_days": 30})));
+        let changed = update(&store, view, seen, patch.into(), Change::Merge).await.unwrap();
+        assert_eq!((changed.slug.as_str(), changed.settings.retention_days), ("renamed", Some(30)));
+    }
+
+    #[tokio::test]
+    async fn a_change_of_a_pixel_is_made_of_the_pixel_as_somebody_else_has_left_it() {
+        let store = MemoryStore::new();
+        let input = NewPixelInput { name: Some("Shop".to_owned()), ..NewPixelInput::default() };
+        let created = create_pixel(&store, project(&store).await.id, input.into(), AT, [1; 8]).await;
+        let seen = created.unwrap().into_inner();
+        for (name, patch) in
+            [(Some("Store"), json!({})), (None, json!({"origins": ["a.example"]})), (None, json!({}))]
+        {
+            let input = PixelInput { name: name.map(str::to_owned), settings: Some(patch) };
+            update_pixel(&store, seen.clone(), input.into(), Change::Merge).await.unwrap();
+        }
+        let archived = archive_pixel(&store, seen, AT).await.unwrap();
+        assert_eq!((archived.name.as_str(), archived.settings.origins.len()), ("Store", 1));
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_is_not_changed() {
+        let store = MemoryStore::new();
+        let elsewhere = project(&MemoryStore::new()).await;
+        let gone = update(&store, View::All, elsewhere, settings(json!({})).into(), Change::Merge).await;
+        assert!(matches!(gone, Err(ManageError::Gone)), "{gone:?}");
+    }
+
+    #[test]
+    fn the_snippet_waits_for_consent_where_the_project_requires_it() {
+        let id = "site".parse().unwrap();
+        let snippet = |consent| snippet("https://t.example", &id, consent);
+        assert_eq!(
+            snippet(ConsentMode::NotRequired),
+            r#"<script src="https://t.example/static/pixel.js" data-pixel-id="site" async></script>"#
+        );
+        assert!(
+            snippet(ConsentMode::Required)
+                .contains(r#" data-pixel-id="site" data-consent="required" async>"#)
+        );
+    }
 
     #[test]
     fn a_slug_is_made_of_a_name() {

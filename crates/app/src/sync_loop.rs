@@ -29,11 +29,13 @@ use leadtrail_domain::sync::schedule::{
 use leadtrail_domain::sync::{
     Claim, JobStatus, Lease, NextStep, PlannedWrite, Settlement, SyncJob, Wanted, fields,
 };
+use metrics::{counter, gauge};
 use tokio::sync::broadcast;
 
 use self::talk::Talk;
 use crate::accounts::{Accounts, Connected};
 use crate::cause::cause;
+use crate::measures::{self, number};
 use crate::shutdown::Shutdown;
 
 /// How many outcomes a slow watcher may fall behind before it misses some.
@@ -48,6 +50,8 @@ const NO_ACCOUNT_WAIT: Duration = Duration::from_mins(5);
 /// How many connections are worked on side by side: each has `workers` of its own, so that one that is slow delays no
 /// other.
 const ACCOUNTS_AT_ONCE_MAX: usize = 64;
+/// How often the jobs that wait are counted.
+pub const COUNT_EVERY: Duration = Duration::from_secs(15);
 
 /// How the queue is worked on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -231,6 +235,7 @@ impl SyncLoop {
             hungry = still_hungry;
         }
         let claimed = u32::try_from(claims.len()).unwrap_or(u32::MAX);
+        counter!(measures::SYNC_CLAIMED).increment(claimed.into());
         futures::stream::iter(claims)
             .for_each_concurrent(self.settings.workers.max(1), |claim| {
                 self.attempt(claim, connected, shutdown)
@@ -242,6 +247,7 @@ impl SyncLoop {
     async fn attempt(&self, claim: Claim, connected: Option<&Connected>, shutdown: &Shutdown) {
         let job_id = claim.job.id;
         if let Err(error) = self.try_attempt(claim, connected, shutdown).await {
+            counter!(measures::SYNC_ATTEMPTS, "outcome" => "unrecorded").increment(1);
             if matches!(error, StoreError::LeaseLost) {
                 tracing::info!(sync_job.id = %job_id, "another worker has the job by now");
             } else {
@@ -319,6 +325,11 @@ impl SyncLoop {
     ) -> Result<(), StoreError> {
         let settlement = Settlement { at: self.clock.now(), next, note, steps: talk.into_steps() };
         self.jobs.settle(&claim.lease, &settlement).await?;
+        let outcome = match &settlement.next {
+            NextStep::End { status, .. } => status.as_str(),
+            NextStep::PutOff { .. } => "put_off",
+        };
+        counter!(measures::SYNC_ATTEMPTS, "outcome" => outcome).increment(1);
         tracing::info!(sync_job.id = %claim.job.id, note = %settlement.note, "settled an attempt to tell the CRM");
         // Nobody watching is fine.
         self.outcomes.send(SyncOutcome { job: claim.job, settlement }).ok();
@@ -509,6 +520,29 @@ async fn send(talk: &Talk<'_>, write: &PlannedWrite) -> Result<Sent, CrmError> {
     let mut taken = write.clone();
     taken.patch.retain(|key, _| receipt.applied.contains(key));
     Ok(Sent { taken, dropped: receipt.dropped })
+}
+
+/// Measures how many jobs wait, now and every [`COUNT_EVERY`], until the shutdown. One node of a service is enough, but
+/// each may.
+pub async fn keep_counting(jobs: Arc<dyn SyncJobs>, clock: Arc<dyn Clock>, mut shutdown: Shutdown) {
+    let (pending, due) = (gauge!(measures::SYNC_PENDING), gauge!(measures::SYNC_DUE));
+    let oldest = gauge!(measures::SYNC_DUE_SECONDS);
+    while !shutdown.is_due() {
+        let now = clock.now();
+        match jobs.counts(None, now).await {
+            Ok(counts) => {
+                pending.set(number(counts.pending));
+                due.set(number(counts.due));
+                let waited = counts.oldest_due_at.map(|at| now.since(at)).unwrap_or_default();
+                oldest.set(measures::seconds(waited));
+            }
+            Err(error) => tracing::debug!(error = cause(&error), "the sync jobs cannot be counted"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(COUNT_EVERY) => {}
+            () = shutdown.due() => {}
+        }
+    }
 }
 
 /// A write that was sent.

@@ -7,14 +7,15 @@ mod site;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::join_all;
-use leadtrail_app::ingest::{Ingest, IngestError, IngestSettings};
+use leadtrail_app::ingest::{FORM_WAIT_MAX, FORMS_WAITING_MAX, Ingest, IngestError, IngestSettings};
 use leadtrail_domain::event::{Collected, StoredEvent};
 use leadtrail_domain::id::{EventId, PixelId, ProjectId};
 use leadtrail_domain::ports::{StoreError, Visits};
-use leadtrail_domain::visit::{Changes, Known, VisitQuery};
+use leadtrail_domain::visit::{Answer, Changes, Known, VisitQuery};
 use leadtrail_store_memory::MemoryStore;
 use mockall::mock;
 use serde_json::json;
@@ -91,6 +92,16 @@ fn view(site: &Site, id: &str, cookie: &str) -> Collected {
     )
 }
 
+fn of_type(site: &Site, kind: &str, id: usize) -> Collected {
+    site.collected(
+        0,
+        &json!({
+            "page_url": "https://www.acme.example/", "event_id": format!("{kind}-{id}"), "event_type": kind,
+            "visitor_cookie": "cookie-a",
+        }),
+    )
+}
+
 fn start<V: Visits + 'static>(visits: &Arc<V>, settings: &IngestSettings) -> Ingest {
     let visits: Arc<dyn Visits> = visits.clone();
     Ingest::start(&visits, settings).0
@@ -161,7 +172,7 @@ async fn a_full_queue_refuses_at_once_and_loses_nothing_of_what_it_took() {
         let mut send =
             Box::pin(ingest.collect(view(&site, &format!("e{n}"), "cookie-a"), site.policy.clone()));
         match futures::poll!(&mut send) {
-            std::task::Poll::Ready(Err(IngestError::Busy { .. })) => refused += 1,
+            std::task::Poll::Ready(Err(IngestError::Shed { .. })) => refused += 1,
             std::task::Poll::Ready(other) => panic!("{other:?}"),
             std::task::Poll::Pending => waiting.push(send),
         }
@@ -172,6 +183,72 @@ async fn a_full_queue_refuses_at_once_and_loses_nothing_of_what_it_took() {
     let taken = waiting.len();
     assert!(join_all(waiting).await.iter().all(Result::is_ok));
     assert_eq!(site.events().len(), taken);
+}
+
+/// Sends `count` events of a type one after the other, as far as each gets without the store; those that wait, and how
+/// the others are refused.
+async fn pile_up<'a>(
+    site: &'a Site,
+    ingest: &'a Ingest,
+    kind: &'a str,
+    count: usize,
+) -> (Vec<impl Future<Output = Result<Answer, IngestError>> + 'a>, Vec<IngestError>) {
+    let (mut waiting, mut refused) = (Vec::new(), Vec::new());
+    for id in 0..count {
+        let mut send = Box::pin(ingest.collect(of_type(site, kind, id), site.policy.clone()));
+        match futures::poll!(&mut send) {
+            std::task::Poll::Ready(answer) => refused.push(answer.expect_err("the store is held back")),
+            std::task::Poll::Pending => waiting.push(send),
+        }
+        // The first group of all is taken out of the queue before the second event comes.
+        tokio::task::yield_now().await;
+    }
+    (waiting, refused)
+}
+
+#[tokio::test]
+async fn under_overload_page_views_are_shed_first_and_forms_not_at_all() {
+    let site = Site::new();
+    let gate = Gate::with_permits(&site.store, 0);
+    let ingest = start(&gate, &IngestSettings { queue_max: 16, group_max: 1, shards: 1 });
+    // One is being committed, 14 of 16 places are for anything.
+    let (views, shed) = pile_up(&site, &ingest, "pageview", 30).await;
+    assert_eq!(views.len(), 15);
+    assert!(shed.iter().all(|error| matches!(error, IngestError::Shed { .. })), "{shed:?}");
+    let (customs, shed) = pile_up(&site, &ingest, "newsletter", 3).await;
+    assert!(customs.is_empty() && shed.iter().all(|error| matches!(error, IngestError::Shed { .. })));
+    let (identities, busy) = pile_up(&site, &ingest, "identify", 5).await;
+    assert_eq!(identities.len(), 2);
+    assert!(busy.iter().all(|error| matches!(error, IngestError::Busy { .. })), "{busy:?}");
+    // The queue is full to the brim.
+    let (forms, refused) = pile_up(&site, &ingest, "form_submit", 100).await;
+    assert!(forms.len() == 100 && refused.is_empty(), "{refused:?}");
+    gate.permits.add_permits(1_000);
+    let (views, identities, forms) = tokio::join!(join_all(views), join_all(identities), join_all(forms));
+    assert!(views.iter().chain(&identities).chain(&forms).all(Result::is_ok));
+    assert_eq!(site.events().len(), 15 + 2 + 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_form_waits_for_room_no_longer_than_it_should_and_beside_no_more_than_the_bound() {
+    let site = Site::new();
+    let gate = Gate::with_permits(&site.store, 0);
+    let ingest = start(&gate, &IngestSettings { queue_max: 1, group_max: 1, shards: 1 });
+    // One is being committed, one is queued.
+    let (waiting, refused) = pile_up(&site, &ingest, "form_submit", FORMS_WAITING_MAX + 3).await;
+    assert_eq!((waiting.len(), refused.len()), (FORMS_WAITING_MAX + 2, 1));
+    assert!(matches!(refused[0], IngestError::Busy { .. }));
+    let begun = tokio::time::Instant::now();
+    let mut answers = join_all(waiting.into_iter().skip(2).collect::<Vec<_>>()).await.into_iter();
+    assert!(answers.all(|answer| matches!(answer, Err(IngestError::Busy { .. }))));
+    assert!((FORM_WAIT_MAX..FORM_WAIT_MAX + Duration::from_secs(1)).contains(&begun.elapsed()));
+}
+
+#[tokio::test]
+async fn a_queue_of_one_place_takes_a_page_view() {
+    let site = Site::new();
+    let ingest = start(&site.store, &IngestSettings { queue_max: 1, group_max: 1, shards: 1 });
+    assert!(ingest.collect(view(&site, "e1", "cookie-a"), site.policy.clone()).await.is_ok());
 }
 
 #[tokio::test]

@@ -14,12 +14,14 @@ suite!($ keys_contract, keys, Stores,
     a_hash_that_is_stored_already_is_taken,
     a_key_of_no_project_is_rejected,
     a_key_that_does_not_exist_is_not_found,
+    a_key_is_found_by_its_id_in_its_project_alone,
     the_first_key_is_created_where_there_is_none,
     of_twelve_concurrent_first_keys_one_is_created,
     keys_are_listed_by_id_in_pages,
     a_projects_keys_are_those_bound_to_it,
     a_revoked_key_keeps_its_first_time,
     a_key_that_does_not_exist_is_not_revoked,
+    a_key_is_not_revoked_by_another_project,
     a_key_remembers_when_it_was_used,
 ]);
 
@@ -72,12 +74,30 @@ async fn a_key_that_does_not_exist_is_not_found(stores: &Stores) {
     assert_eq!(find(stores, &key(2)).await, None);
 }
 
+async fn a_key_is_found_by_its_id_in_its_project_alone(stores: &Stores) {
+    let (ours, theirs) = (Tenant::create(stores, 1).await, Tenant::create(stores, 2).await);
+    let (one, other, unbound) = (particular(&ours, 1), particular(&theirs, 2), key(3));
+    for key in [&one, &other, &unbound] {
+        create(stores, key).await;
+    }
+    let all = [&one, &other, &unbound];
+    for (project, seen) in
+        [(None, all.as_slice()), (Some(ours.id()), &[&one]), (Some(theirs.id()), &[&other])]
+    {
+        for key in all {
+            let found = stores.keys.key(project, key.id).await.expect("the store answers");
+            assert_eq!(found.as_ref(), seen.contains(&key).then_some(key));
+        }
+        assert_eq!(stores.keys.key(project, key(4).id).await.expect("the store answers"), None);
+    }
+}
+
 async fn the_first_key_is_created_where_there_is_none(stores: &Stores) {
     assert!(stores.keys.create_first_key(&key(1)).await.expect("the store answers"));
     assert_eq!(find(stores, &key(1)).await, Some(key(1)));
     assert!(!stores.keys.create_first_key(&key(2)).await.expect("the store answers"));
     // One that was revoked has been there all the same.
-    assert!(stores.keys.revoke_key(key(1).id, at(1)).await.expect("the store answers"));
+    assert!(stores.keys.revoke_key(None, key(1).id, at(1)).await.expect("the store answers"));
     assert!(!stores.keys.create_first_key(&key(2)).await.expect("the store answers"));
     assert_eq!(find(stores, &key(2)).await, None);
 }
@@ -134,14 +154,27 @@ async fn a_revoked_key_keeps_its_first_time(stores: &Stores) {
     create(stores, &key(1)).await;
     create(stores, &key(2)).await;
     for minute in [5, 9] {
-        assert!(stores.keys.revoke_key(key(1).id, at(minute)).await.expect("the store answers"));
+        assert!(stores.keys.revoke_key(None, key(1).id, at(minute)).await.expect("the store answers"));
         assert_eq!(find(stores, &key(1)).await.and_then(|key| key.revoked_at), Some(at(5)));
     }
     assert_eq!(find(stores, &key(2)).await, Some(key(2)));
 }
 
 async fn a_key_that_does_not_exist_is_not_revoked(stores: &Stores) {
-    assert!(!stores.keys.revoke_key(key(1).id, at(5)).await.expect("the store answers"));
+    assert!(!stores.keys.revoke_key(None, key(1).id, at(5)).await.expect("the store answers"));
+}
+
+async fn a_key_is_not_revoked_by_another_project(stores: &Stores) {
+    let (ours, theirs) = (Tenant::create(stores, 1).await, Tenant::create(stores, 2).await);
+    let bound = ApiKey { revoked_at: None, ..particular(&ours, 1) };
+    for key in [&bound, &key(2)] {
+        create(stores, key).await;
+        let revoked = stores.keys.revoke_key(Some(theirs.id()), key.id, at(5)).await;
+        assert!(!revoked.expect("the store answers"));
+        assert_eq!(find(stores, key).await.as_ref(), Some(key));
+    }
+    assert!(stores.keys.revoke_key(Some(ours.id()), bound.id, at(5)).await.expect("the store answers"));
+    assert_eq!(find(stores, &bound).await.and_then(|key| key.revoked_at), Some(at(5)));
 }
 
 async fn a_key_remembers_when_it_was_used(stores: &Stores) {

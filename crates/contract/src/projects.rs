@@ -24,6 +24,9 @@ suite!($ projects_contract, projects, Stores,
     projects_are_listed_by_id_in_pages_archived_ones_too,
     a_project_is_updated_but_for_its_creation,
     a_project_that_does_not_exist_is_not_updated,
+    a_project_that_somebody_else_has_changed_is_not_updated,
+    of_twelve_concurrent_updates_of_one_state_one_is_made,
+    twelve_concurrent_changes_of_a_project_all_survive,
     a_project_may_not_take_anothers_slug,
     a_pixel_is_read_as_it_was_created,
     a_pixel_that_exists_is_answered_unchanged,
@@ -34,6 +37,8 @@ suite!($ projects_contract, projects, Stores,
     pixels_are_listed_by_id_in_pages_archived_ones_too,
     a_pixel_is_updated_but_for_its_creation,
     a_pixel_that_does_not_exist_is_not_updated,
+    a_pixel_that_somebody_else_has_changed_is_not_updated,
+    twelve_concurrent_changes_of_a_pixel_all_survive,
     a_pixels_context_is_the_pixel_with_its_project,
 ]);
 
@@ -167,34 +172,111 @@ async fn projects_are_listed_by_id_in_pages_archived_ones_too(stores: &Stores) {
 async fn a_project_is_updated_but_for_its_creation(stores: &Stores) {
     create(stores, &project(1)).await;
     create(stores, &project(2)).await;
-    let changed = Project { slug: slug("renamed"), created_at: at(99), ..particular(1) };
-    assert!(stores.projects.update_project(&changed).await.expect("the store answers"));
-    let expected = Project { created_at: at(0), ..changed };
+    // Neither the id nor the time of its creation can be changed.
+    let changed = Project { id: project(9).id, slug: slug("renamed"), created_at: at(99), ..particular(1) };
+    assert!(stores.projects.update_project(&project(1), &changed).await.expect("the store answers"));
+    let expected = Project { id: project(1).id, created_at: at(0), ..changed };
     assert_eq!(
         stores.projects.project(expected.id).await.expect("the store answers"),
         Some(expected.clone())
     );
     let by_slug = stores.projects.project_by_slug(&slug("renamed")).await.expect("the store answers");
-    assert_eq!(by_slug, Some(expected));
+    assert_eq!(by_slug.as_ref(), Some(&expected));
     assert_eq!(stores.projects.project_by_slug(&slug("project-1")).await.expect("the store answers"), None);
     let other = stores.projects.project(project(2).id).await.expect("the store answers");
     assert_eq!(other, Some(project(2)));
     // And back: what was set can be cleared, and a slug may be kept.
-    assert!(stores.projects.update_project(&project(1)).await.expect("the store answers"));
-    assert!(stores.projects.update_project(&project(1)).await.expect("the store answers"));
+    assert!(stores.projects.update_project(&expected, &project(1)).await.expect("the store answers"));
+    assert!(stores.projects.update_project(&project(1), &project(1)).await.expect("the store answers"));
     assert_eq!(stores.projects.project(project(1).id).await.expect("the store answers"), Some(project(1)));
 }
 
 async fn a_project_that_does_not_exist_is_not_updated(stores: &Stores) {
-    assert!(!stores.projects.update_project(&project(1)).await.expect("the store answers"));
+    assert!(!stores.projects.update_project(&project(1), &particular(1)).await.expect("the store answers"));
     assert_eq!(stores.projects.project(project(1).id).await.expect("the store answers"), None);
+}
+
+async fn a_project_that_somebody_else_has_changed_is_not_updated(stores: &Stores) {
+    create(stores, &project(1)).await;
+    let theirs = Project { name: "theirs".to_owned(), ..project(1) };
+    assert!(stores.projects.update_project(&project(1), &theirs).await.expect("the store answers"));
+    for was in [
+        project(1),
+        Project { slug: slug("other"), ..theirs.clone() },
+        Project { settings: in_zurich(), ..theirs.clone() },
+        Project { archived_at: Some(at(3)), ..theirs.clone() },
+    ] {
+        let answer = stores.projects.update_project(&was, &particular(1)).await;
+        assert!(matches!(answer, Err(StoreError::Stale)), "{answer:?}");
+    }
+    let found = stores.projects.project(theirs.id).await.expect("the store answers");
+    assert_eq!(found.as_ref(), Some(&theirs));
+    // What is equal is equal, however it was written down.
+    let written: Project = serde_json::to_string(&particular(1))
+        .and_then(|text| serde_json::from_str(&text))
+        .expect("a project is read as it was written");
+    let (theirs, particular) = (theirs, Project { archived_at: None, ..particular(1) });
+    assert!(stores.projects.update_project(&theirs, &particular).await.expect("the store answers"));
+    let again = Project { archived_at: None, ..written };
+    assert!(stores.projects.update_project(&again, &project(1)).await.expect("the store answers"));
+}
+
+async fn of_twelve_concurrent_updates_of_one_state_one_is_made(stores: &Stores) {
+    create(stores, &project(1)).await;
+    let tasks: Vec<_> = (0..12)
+        .map(|n| {
+            let projects = Arc::clone(&stores.projects);
+            let becomes = Project { name: format!("attempt {n}"), ..project(1) };
+            tokio::spawn(async move { projects.update_project(&project(1), &becomes).await })
+        })
+        .collect();
+    let mut made = 0;
+    for answer in futures::future::join_all(tasks).await {
+        match answer.expect("no update panics") {
+            Ok(true) => made += 1,
+            Err(StoreError::Stale) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(made, 1);
+}
+
+async fn twelve_concurrent_changes_of_a_project_all_survive(stores: &Stores) {
+    create(stores, &project(1)).await;
+    let tasks: Vec<_> = (0..12)
+        .map(|n| {
+            let projects = Arc::clone(&stores.projects);
+            tokio::spawn(async move {
+                loop {
+                    let found = projects.project(project(1).id).await.expect("the store answers");
+                    let was = found.expect("the project stays");
+                    let mut becomes = was.clone();
+                    let host = format!("pay{n}.example").parse().expect("a host");
+                    becomes.settings.ignore_referrers.push(host);
+                    match projects.update_project(&was, &becomes).await {
+                        Ok(true) => return,
+                        Err(StoreError::Stale) => {}
+                        other => panic!("{other:?}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in futures::future::join_all(tasks).await {
+        task.expect("no change panics");
+    }
+    let found = stores.projects.project(project(1).id).await.expect("the store answers");
+    let mut hosts = found.expect("the project stays").settings.ignore_referrers;
+    hosts.sort_by_key(ToString::to_string);
+    hosts.dedup();
+    assert_eq!(hosts.len(), 12);
 }
 
 async fn a_project_may_not_take_anothers_slug(stores: &Stores) {
     create(stores, &project(1)).await;
     create(stores, &project(2)).await;
     let greedy = Project { slug: slug("project-1"), ..project(2) };
-    let answer = stores.projects.update_project(&greedy).await;
+    let answer = stores.projects.update_project(&project(2), &greedy).await;
     assert!(matches!(answer, Err(StoreError::Taken(_))), "{answer:?}");
     assert_eq!(stores.projects.project(greedy.id).await.expect("the store answers"), Some(project(2)));
 }
@@ -257,7 +339,9 @@ async fn a_pixel_is_not_shown_to_another_project(stores: &Stores) {
     let listed = stores.projects.pixels(ours.id(), &Page::first(10)).await.expect("the store answers");
     assert_eq!(listed, std::slice::from_ref(&ours.pixel));
     let stolen = Pixel { project_id: ours.id(), ..theirs.pixel.clone() };
-    assert!(!stores.projects.update_pixel(&stolen).await.expect("the store answers"));
+    assert!(!stores.projects.update_pixel(&stolen, &stolen).await.expect("the store answers"));
+    // Nor does a pixel change hands.
+    assert!(stores.projects.update_pixel(&theirs.pixel, &stolen).await.expect("the store answers"));
     let found = stores.projects.pixel(theirs.id(), &theirs.pixel.id).await.expect("the store answers");
     assert_eq!(found, Some(theirs.pixel));
 }
@@ -288,19 +372,68 @@ async fn pixels_are_listed_by_id_in_pages_archived_ones_too(stores: &Stores) {
 
 async fn a_pixel_is_updated_but_for_its_creation(stores: &Stores) {
     let tenant = Tenant::create(stores, 1).await;
-    let changed = Pixel { created_at: at(99), ..particular_pixel(&tenant, tenant.pixel.id.as_str()) };
-    assert!(stores.projects.update_pixel(&changed).await.expect("the store answers"));
+    let changed = Pixel { created_at: at(99), ..particular_pixel(&tenant, "another-id") };
+    assert!(stores.projects.update_pixel(&tenant.pixel, &changed).await.expect("the store answers"));
+    let changed = Pixel { id: tenant.pixel.id.clone(), created_at: at(0), ..changed };
     let found = stores.projects.pixel(tenant.id(), &changed.id).await.expect("the store answers");
-    assert_eq!(found, Some(Pixel { created_at: at(0), ..changed }));
-    assert!(stores.projects.update_pixel(&tenant.pixel).await.expect("the store answers"));
+    assert_eq!(found.as_ref(), Some(&changed));
+    assert!(stores.projects.update_pixel(&changed, &tenant.pixel).await.expect("the store answers"));
     let found = stores.projects.pixel(tenant.id(), &tenant.pixel.id).await.expect("the store answers");
     assert_eq!(found, Some(tenant.pixel));
 }
 
 async fn a_pixel_that_does_not_exist_is_not_updated(stores: &Stores) {
     let tenant = Tenant::create(stores, 1).await;
-    assert!(!stores.projects.update_pixel(&pixel(tenant.id(), "none")).await.expect("the store answers"));
-    assert_eq!(stores.projects.pixel(tenant.id(), &pixel_id("none")).await.expect("the store answers"), None);
+    let none = pixel(tenant.id(), "none");
+    assert!(!stores.projects.update_pixel(&none, &none).await.expect("the store answers"));
+    assert_eq!(stores.projects.pixel(tenant.id(), &none.id).await.expect("the store answers"), None);
+}
+
+async fn a_pixel_that_somebody_else_has_changed_is_not_updated(stores: &Stores) {
+    let tenant = Tenant::create(stores, 1).await;
+    let theirs = particular_pixel(&tenant, tenant.pixel.id.as_str());
+    assert!(stores.projects.update_pixel(&tenant.pixel, &theirs).await.expect("the store answers"));
+    for was in [
+        tenant.pixel.clone(),
+        Pixel { settings: PixelSettings::default(), ..theirs.clone() },
+        Pixel { archived_at: None, ..theirs.clone() },
+    ] {
+        let answer = stores.projects.update_pixel(&was, &tenant.pixel).await;
+        assert!(matches!(answer, Err(StoreError::Stale)), "{answer:?}");
+    }
+    let found = stores.projects.pixel(tenant.id(), &theirs.id).await.expect("the store answers");
+    assert_eq!(found.map(|pixel| pixel.name), Some(theirs.name));
+}
+
+async fn twelve_concurrent_changes_of_a_pixel_all_survive(stores: &Stores) {
+    let tenant = Tenant::create(stores, 1).await;
+    let (project, id) = (tenant.id(), tenant.pixel.id);
+    let tasks: Vec<_> = (0..12)
+        .map(|n| {
+            let (projects, id) = (Arc::clone(&stores.projects), id.clone());
+            tokio::spawn(async move {
+                loop {
+                    let found = projects.pixel(project, &id).await.expect("the store answers");
+                    let was = found.expect("the pixel stays");
+                    let mut becomes = was.clone();
+                    becomes.settings.form_fields.push(format!("field{n}"));
+                    match projects.update_pixel(&was, &becomes).await {
+                        Ok(true) => return,
+                        Err(StoreError::Stale) => {}
+                        other => panic!("{other:?}"),
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in futures::future::join_all(tasks).await {
+        task.expect("no change panics");
+    }
+    let found = stores.projects.pixel(project, &id).await.expect("the store answers");
+    let mut fields = found.expect("the pixel stays").settings.form_fields;
+    fields.sort_unstable();
+    fields.dedup();
+    assert_eq!(fields.len(), 12);
 }
 
 async fn a_pixels_context_is_the_pixel_with_its_project(stores: &Stores) {

@@ -7,7 +7,8 @@
 //! Dropping the future of a call does not stop its closure once that runs. Whoever writes through a pool must be able
 //! to write the same thing again.
 //!
-//! It knows neither a database nor what is asked of it, retries nothing and logs nothing.
+//! It knows neither a database nor what is asked of it, retries nothing and logs nothing. How much of it is in use is
+//! measured, by the pool's name, where a recorder of the `metrics` crate is installed before the pool is made.
 //!
 //! ```
 //! use leadtrail_db_pool::{Pool, PoolSettings};
@@ -31,9 +32,24 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics::{Gauge, describe_gauge, gauge};
 use r2d2::{CustomizeConnection, ManageConnection};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+
+/// The most connections that pools may have, by `pool`.
+pub const CONNECTIONS_MAX: &str = "leadtrail_store_pool_connections_max";
+/// Closures that run with a connection.
+pub const IN_USE: &str = "leadtrail_store_pool_in_use";
+/// Calls that wait for a connection to become free.
+pub const WAITING: &str = "leadtrail_store_pool_waiting";
+
+/// Tells the recorder what the names mean.
+pub fn describe_measures() {
+    describe_gauge!(CONNECTIONS_MAX, "The most connections of a pool");
+    describe_gauge!(IN_USE, "Connections of a pool in use");
+    describe_gauge!(WAITING, "Calls that wait for a connection of a pool");
+}
 
 /// What sets up a connection once, right after it was made.
 pub type Customizer<M> =
@@ -42,6 +58,8 @@ pub type Customizer<M> =
 /// How large a pool is and how long one waits for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PoolSettings {
+    /// What it is called where it is measured. Pools of one name are measured together.
+    pub name: &'static str,
     /// The most connections, and the most closures at a time; at least 1. One makes a dedicated connection, whose
     /// closures run one after the other.
     pub size: u32,
@@ -54,9 +72,15 @@ pub struct PoolSettings {
 }
 
 impl Default for PoolSettings {
-    /// 8 connections, a wait of 2 seconds, no check.
+    /// A `store` of 8 connections, a wait of 2 seconds, no check.
     fn default() -> Self {
-        Self { size: 8, acquire_timeout: Duration::from_secs(2), min_idle: None, check: Check::Never }
+        Self {
+            name: "store",
+            size: 8,
+            acquire_timeout: Duration::from_secs(2),
+            min_idle: None,
+            check: Check::Never,
+        }
     }
 }
 
@@ -96,6 +120,9 @@ pub struct Pool<M: ManageConnection> {
     connections: r2d2::Pool<M>,
     permits: Arc<Semaphore>,
     settings: PoolSettings,
+    connections_max: Arc<Counted>,
+    in_use: Gauge,
+    waiting: Gauge,
 }
 
 impl<M: ManageConnection> Pool<M> {
@@ -117,10 +144,14 @@ impl<M: ManageConnection> Pool<M> {
         }
         let permits =
             usize::try_from(settings.size).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
+        let connections_max = gauge!(CONNECTIONS_MAX, "pool" => settings.name);
         Self {
             connections: builder.build_unchecked(manager),
             permits: Arc::new(Semaphore::new(permits)),
             settings,
+            connections_max: Arc::new(Counted::new(connections_max, settings.size.into())),
+            in_use: gauge!(IN_USE, "pool" => settings.name),
+            waiting: gauge!(WAITING, "pool" => settings.name),
         }
     }
 
@@ -135,18 +166,22 @@ impl<M: ManageConnection> Pool<M> {
     {
         let PoolSettings { size, acquire_timeout: waited, .. } = self.settings;
         let deadline = Instant::now() + waited;
+        let waiting = Counted::new(self.waiting.clone(), 1.0);
         let permit = match tokio::time::timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await
         {
             Ok(Ok(permit)) => permit,
             Ok(Err(_closed)) => return Err(PoolError::ShuttingDown),
             Err(_elapsed) => return Err(PoolError::Exhausted { size, waited }),
         };
+        drop(waiting);
+        let in_use = Counted::new(self.in_use.clone(), 1.0);
         let connections = self.connections.clone();
         let span = tracing::Span::current();
         let outcome = tokio::task::spawn_blocking(move || {
             // The permit lives as long as the closure, not as the future: a dropped request stops waiting, while its
             // closure goes on using the connection.
             let _permit = permit;
+            let _in_use = in_use;
             let _entered = span.entered();
             // A permit means that a connection is free or may be made: this waits for the store alone.
             let mut connection = connections.get_timeout(waited)?;
@@ -166,12 +201,34 @@ impl<M: ManageConnection> Pool<M> {
     }
 }
 
+/// So many that a gauge counts for as long as this is there.
+struct Counted {
+    gauge: Gauge,
+    count: f64,
+}
+
+impl Counted {
+    fn new(gauge: Gauge, count: f64) -> Self {
+        gauge.increment(count);
+        Self { gauge, count }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.gauge.decrement(self.count);
+    }
+}
+
 impl<M: ManageConnection> Clone for Pool<M> {
     fn clone(&self) -> Self {
         Self {
             connections: self.connections.clone(),
             permits: Arc::clone(&self.permits),
             settings: self.settings,
+            connections_max: Arc::clone(&self.connections_max),
+            in_use: self.in_use.clone(),
+            waiting: self.waiting.clone(),
         }
     }
 }

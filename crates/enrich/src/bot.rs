@@ -23,16 +23,23 @@ pub(crate) fn rule(agent: &str) -> Option<&'static str> {
     if AUTOMATION.iter().any(|word| lower.contains(word)) {
         return Some("browser automation");
     }
-    // `+https://…` is where robots say who runs them.
-    if lower.contains("+http") {
+    // `+https://…` is where robots say who runs them, and `(https://…)` where programs say who makes them.
+    if lower.contains("+http") || lower.contains("(http") {
         return Some("names its operator");
     }
     let mut words = lower.split(|c: char| !c.is_ascii_alphanumeric());
     if words.any(|word| is_bot_word(word) || TRADES.contains(&word)) {
         return Some("names itself a bot");
     }
-    // Every browser says more than one product of itself; `reqwest/0.12` and `node` do not.
-    (!lower.contains(' ')).then_some("one product only")
+    // Every browser says more than one product of itself; `reqwest/0.12`, `node` and `Dart/3.5 (dart:io)` do not. What
+    // is left of a browser's `Mozilla/5.0 (…)` when somebody cuts it is a person's.
+    let product = match lower.split_once(" (") {
+        Some((product, comment)) if product.contains('/') && !product.starts_with("mozilla/") => {
+            comment.strip_suffix(')').filter(|comment| !comment.contains(')')).map_or(&*lower, |_| product)
+        }
+        Some(_) | None => &lower,
+    };
+    (!product.contains(' ')).then_some("one product only")
 }
 
 /// Cubot makes phones.

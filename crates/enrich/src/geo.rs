@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use leadtrail_domain::text::{self, PARAMETER_CHARS_MAX};
+use leadtrail_domain::time::Timestamp;
 use maxminddb::{MaxMindDbError, Reader};
 use serde::Deserialize;
 
@@ -40,11 +41,22 @@ enum Stamp {
     Present { modified: Option<SystemTime>, len: u64 },
 }
 
+/// Which database a file holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GeoBuild {
+    /// What its maker calls it.
+    pub kind: String,
+    /// When it was made.
+    pub at: Timestamp,
+}
+
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
-enum Unusable {
+pub enum GeoFileError {
+    /// There is no such file, or it is not ours to read.
     #[error("it cannot be read")]
     Unread(#[from] std::io::Error),
+    /// The file is something else.
     #[error("it is not a database")]
     Malformed(#[from] MaxMindDbError),
 }
@@ -100,7 +112,18 @@ impl GeoFile {
         }
     }
 
-    fn read(&self) -> Result<Reader<Vec<u8>>, Unusable> {
+    /// Reads the file for a look at what it is.
+    ///
+    /// # Errors
+    /// As [`GeoFileError`] says.
+    pub fn build(&self) -> Result<GeoBuild, GeoFileError> {
+        let database = self.read()?;
+        let metadata = database.metadata();
+        let at = Timestamp::EPOCH.plus(Duration::from_secs(metadata.build_epoch));
+        Ok(GeoBuild { kind: metadata.database_type.clone(), at })
+    }
+
+    fn read(&self) -> Result<Reader<Vec<u8>>, GeoFileError> {
         Ok(Reader::from_source(std::fs::read(&self.path)?)?)
     }
 

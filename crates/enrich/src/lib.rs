@@ -31,7 +31,7 @@ use leadtrail_domain::text::{self, USER_AGENT_CHARS_MAX};
 use moka::sync::Cache;
 
 use crate::agent::{Agent, Agents};
-pub use crate::geo::{GeoFile, Place};
+pub use crate::geo::{GeoBuild, GeoFile, GeoFileError, Place};
 
 /// Bytes of user agents that are remembered with what they say, some 10,000 of them.
 const CACHED_BYTES_MAX: u64 = 4 * 1_024 * 1_024;
@@ -40,8 +40,9 @@ const ENTRY_BYTES: usize = 256;
 
 /// Everything that is known about browsers, bots and places.
 ///
-/// The data sets are read by a thread of their own, in some tens of milliseconds; an event that comes earlier waits for
-/// them, so that none is kept without what is known of it.
+/// The data sets are read by a thread of their own, in some tens of milliseconds. An event that comes earlier waits for
+/// them, so that none is kept without what is known of it, and with it the thread it came on: a server lets nobody in
+/// before [`wait`](Self::wait) has returned.
 pub struct Knowledge {
     agents: Arc<LazyLock<Agents>>,
     cache: Cache<Arc<str>, Arc<Agent>>,
@@ -64,6 +65,11 @@ impl Knowledge {
             })
             .build();
         Self { agents, cache, geo: geo.map(GeoFile::watched) }
+    }
+
+    /// Returns once the data sets are read.
+    pub fn wait(&self) {
+        LazyLock::force(&self.agents);
     }
 
     fn agent(&self, agent: &str) -> Arc<Agent> {

@@ -1,4 +1,5 @@
-//! User agents taken by hand from devices, vendors' pages and logs, not from the data sets' own tests.
+//! User agents taken by hand from devices, vendors' pages and logs. None of them is among the 2,118 samples that come
+//! with the list of bots (version 1.60.0).
 
 use leadtrail_domain::event::Client;
 use leadtrail_domain::ports::{Enrich as _, RequestFacts};
@@ -292,5 +293,48 @@ fn bots_are_known_by_the_list_or_by_what_such_programs_say() {
             client.bot
         );
         assert_eq!(client.device_type.as_deref(), Some("bot"), "{agent}");
+    }
+}
+
+#[test]
+fn programs_that_the_list_does_not_know_are_bots_all_the_same() {
+    let knowledge = Knowledge::new(None);
+    for (agent, reason) in [
+        ("PostmanRuntime/7.43.0", "one product only"),
+        ("GuzzleHttp/7", "one product only"),
+        ("RestSharp/106.11.7.0", "one product only"),
+        ("Bun/1.1.30", "one product only"),
+        ("Deno/2.0.0", "one product only"),
+        ("hackney/1.18.1", "one product only"),
+        ("Dart/3.5 (dart:io)", "one product only"),
+        ("kube-probe/1.29", "one product only"),
+        ("ELB-HealthChecker/2.0", "one product only"),
+        ("aria2/1.36.0", "one product only"),
+        ("Prometheus/2.50.1", "one product only"),
+        ("libcurl-agent/1.0", "one product only"),
+        ("resty/2.11.0 (https://github.com/go-resty/resty)", "names its operator"),
+        ("HTTP_Request2/2.5.1 (http://pear.php.net/package/http_request2) PHP/8.1.2", "names its operator"),
+        ("k6/0.49.0 (https://k6.io/)", "names its operator"),
+        (
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Cypress/13.6.0 Chrome/114.0.5735.289 Electron/25.8.4 Safari/537.36",
+            "browser automation",
+        ),
+    ] {
+        let bot = read(&knowledge, agent).bot;
+        assert_eq!(bot.as_deref(), Some(reason), "{agent}");
+    }
+}
+
+#[test]
+fn old_browsers_and_cut_user_agents_are_people() {
+    let knowledge = Knowledge::new(None);
+    for agent in [
+        "Lynx/2.9.0dev.12 libwww-FM/2.14 SSL-MM/1.4.1 GNUTLS/3.7.8",
+        "Links (2.29; Linux 6.1.0 x86_64; GNU C 12.2; text)",
+        "Opera/9.80 (J2ME/MIDP; Opera Mini/7.1.32052/191.340; U; en) Presto/2.12.423 Version/12.16",
+        "Nokia6300/2.0 (07.21) Profile/MIDP-2.0 Configuration/CLDC-1.1 (compatible)",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X)",
+    ] {
+        assert_eq!(read(&knowledge, agent).bot, None, "{agent}");
     }
 }

@@ -11,6 +11,7 @@ use leadtrail_domain::ports::StoreError;
 use leadtrail_domain::time::Timestamp;
 use url::form_urlencoded;
 
+use crate::collector::MetricsAccess;
 use crate::problem::Problem;
 use crate::server::State;
 
@@ -26,6 +27,9 @@ pub enum Class {
     Public,
     /// Who presents a key that opens this.
     Key(Needs),
+    /// Who asks from this machine or a private network himself, or presents a key of scope `admin` that is bound to no
+    /// project; [`MetricsAccess`] may say otherwise.
+    Local,
 }
 
 /// What a key must open.
@@ -48,15 +52,35 @@ pub enum Reach {
     Named,
 }
 
-/// The key that a request presents, where it opens what is needed.
+/// What is needed of whoever is not near.
+const FROM_AFAR: Needs = Needs { scopes: &[Scope::Admin], reach: Reach::Service };
+
+/// Lets in whom the settings let read what [`Class::Local`] is about.
 ///
 /// # Errors
-/// `Malformed` for a key in the address, where logs and histories keep it; `Unauthenticated` without a valid key;
-/// `Forbidden` where it is not enough.
+/// `NotFound` where nobody may; as [`key`] for whoever needs one.
+pub(crate) async fn local(state: &State, request: &HttpRequest, now: Timestamp) -> Result<(), Problem> {
+    let settings = &state.collector.settings;
+    let near = || {
+        let peer = request.peer_addr();
+        peer.is_some_and(|peer| settings.proxies.is_local(peer.ip(), request.headers()))
+    };
+    match settings.metrics {
+        MetricsAccess::Off => Err(Problem::NotFound),
+        MetricsAccess::Open => Ok(()),
+        MetricsAccess::Local if near() => Ok(()),
+        MetricsAccess::Local => admit(&*key(state, request, now).await?, FROM_AFAR),
+    }
+}
+
+/// The valid key that a request presents.
+///
+/// # Errors
+/// `Malformed` for a key in the address, where logs and histories keep it; `Unauthenticated` without a valid key, or
+/// `TooManyRequests` after too many of those.
 pub(crate) async fn key(
     state: &State,
     request: &HttpRequest,
-    needs: Needs,
     now: Timestamp,
 ) -> Result<Arc<ApiKey>, Problem> {
     if has_key(request.query_string()) {
@@ -66,26 +90,47 @@ pub(crate) async fn key(
     }
     let Some(presented) = presented(request.headers()) else {
         tracing::debug!("refused: no key, or several");
-        return Err(Problem::Unauthenticated);
+        return Err(unauthenticated(state, request));
     };
     let Some(key) = state.collector.access.key(presented, now).await? else {
         tracing::info!("refused: no valid key");
-        return Err(Problem::Unauthenticated);
+        return Err(unauthenticated(state, request));
     };
+    Ok(key)
+}
+
+/// Every such refusal counts against its address; only those, so that a valid key behind the same one still opens.
+fn unauthenticated(state: &State, request: &HttpRequest) -> Problem {
+    let standing = state.limiters.charge_failure(state.client(request));
+    standing
+        .filter(|standing| standing.retry_after.is_some())
+        .map_or(Problem::Unauthenticated, Problem::TooManyRequests)
+}
+
+/// Whether `key` opens what is needed.
+///
+/// # Errors
+/// `Forbidden` where it does not.
+pub(crate) fn admit(key: &ApiKey, needs: Needs) -> Result<(), Problem> {
     // Whether the project is in view is decided by the look-ups, which answer 404.
     if !needs.scopes.iter().any(|scope| key.opens(*scope, key.project_id)) {
         tracing::info!(key.id = %key.id, "refused: the key lacks the scope");
         return Err(Problem::Forbidden("the key lacks the scope for this"));
     }
-    if needs.reach == Reach::Service && View::of(&key) != View::All {
+    if needs.reach == Reach::Service && View::of(key) != View::All {
         tracing::info!(key.id = %key.id, "refused: the key is bound to a project");
         return Err(Problem::Forbidden("the key is bound to a project, and this is not of one"));
     }
-    Ok(key)
+    Ok(())
+}
+
+/// Whether `key` opens sending events for some project, so that it is a server's, which speaks for many visitors.
+pub(crate) fn may_ingest(key: &ApiKey) -> bool {
+    key.opens(Scope::Ingest, key.project_id)
 }
 
 /// The valid key that a request to a public route presents, if any. One that is not valid opens nothing, and the route
-/// is public without it.
+/// is public without it; it counts as a failed authentication all the same.
 ///
 /// # Errors
 /// The key cannot be looked up now.
@@ -94,10 +139,12 @@ pub(crate) async fn offered_key(
     request: &HttpRequest,
     now: Timestamp,
 ) -> Result<Option<Arc<ApiKey>>, StoreError> {
-    match presented(request.headers()) {
-        Some(presented) => state.collector.access.key(presented, now).await,
-        None => Ok(None),
+    let Some(presented) = presented(request.headers()) else { return Ok(None) };
+    let key = state.collector.access.key(presented, now).await?;
+    if key.is_none() {
+        state.limiters.charge_failure(state.client(request));
     }
+    Ok(key)
 }
 
 fn has_key(query: &str) -> bool {

@@ -16,6 +16,7 @@ use leadtrail_domain::time::Timestamp;
 use serde::de::DeserializeOwned;
 
 use crate::access::{self, Needs};
+use crate::limits::{Client, Group, Standing};
 use crate::problem::Problem;
 use crate::server::State;
 use crate::{body, json};
@@ -35,26 +36,49 @@ pub(crate) type Answer = Result<HttpResponse, Problem>;
 /// What answers such a request.
 pub(crate) type KeyedHandler = fn(Asked) -> LocalBoxFuture<'static, Answer>;
 
-/// `route` to `handler`, which sees only requests with a key that opens what is needed.
-pub(crate) fn keyed(route: Route, needs: Needs, handler: KeyedHandler) -> Route {
+/// `route` to `handler`, which sees only requests with a key that opens what is needed, within the limit of `group`.
+pub(crate) fn keyed(route: Route, needs: Needs, group: Group, handler: KeyedHandler) -> Route {
     route.to(move |state: web::Data<State>, request: HttpRequest| async move {
-        let answer = answer(state, &request, needs, handler).await;
+        let now = state.collector.clock.now();
+        let key = access::key(&state, &request, now).await;
+        let client = key.as_ref().map_or_else(|_problem| state.client(&request), |key| Client::Key(key.id));
+        let standing = state.limiters.charge(group, client);
+        let answer = match (standing.filter(|standing| standing.retry_after.is_some()), key) {
+            (Some(standing), _) => Err(Problem::TooManyRequests(standing)),
+            (None, Err(problem)) => Err(problem),
+            (None, Ok(key)) => {
+                answer(Asked { state, request: request.clone(), key, now }, needs, handler).await
+            }
+        };
         let mut response = answer.unwrap_or_else(|problem| problem.response(&request));
+        if let Some(standing) = standing.filter(|_| !Standing::is_in(response.headers())) {
+            standing.put_into(response.headers_mut());
+        }
         response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     })
 }
 
-async fn answer(
-    state: web::Data<State>,
-    request: &HttpRequest,
-    needs: Needs,
-    handler: KeyedHandler,
-) -> Answer {
-    let now = state.collector.clock.now();
-    let key = access::key(&state, request, needs, now).await?;
-    let key_id = key.id;
-    let answer = handler(Asked { state, request: request.clone(), key, now }).await?;
+/// What answers a request from near.
+pub(crate) type LocalHandler = fn(&State) -> HttpResponse;
+
+/// `route` to `handler`, which sees only requests that [`access::local`] lets in.
+pub(crate) fn local(route: Route, handler: LocalHandler) -> Route {
+    route.to(move |state: web::Data<State>, request: HttpRequest| async move {
+        let let_in = access::local(&state, &request, state.collector.clock.now()).await;
+        let mut response = match let_in {
+            Ok(()) => handler(&state),
+            Err(problem) => problem.response(&request),
+        };
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    })
+}
+
+async fn answer(asked: Asked, needs: Needs, handler: KeyedHandler) -> Answer {
+    access::admit(&asked.key, needs)?;
+    let (request, key_id) = (asked.request.clone(), asked.key.id);
+    let answer = handler(asked).await?;
     if !request.method().is_safe() {
         let route = request.match_pattern().unwrap_or_default();
         let method = request.method().as_str();

@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
@@ -16,6 +17,7 @@ use actix_web::{HttpMessage as _, HttpRequest};
 use futures::StreamExt as _;
 use tokio::sync::SemaphorePermit;
 
+use crate::connection::{Sending, Watched};
 use crate::message::{BATCH_BYTES_MAX, EVENT_BYTES_MAX};
 use crate::refusal::Refusal;
 use crate::server::State;
@@ -29,15 +31,20 @@ pub(crate) fn set_aside(request: &mut ServiceRequest) {
     request.extensions_mut().insert(Unread(payload));
 }
 
-/// Holds what of the body was not read until the answer is written.
-pub(crate) fn hold<B: MessageBody + 'static>(response: ServiceResponse<B>) -> ServiceResponse<Holding> {
+/// Holds what of the body was not read until the answer is written, and keeps watch meanwhile.
+pub(crate) fn hold<B: MessageBody + 'static>(
+    response: ServiceResponse<B>,
+    connection: Option<Rc<Watched>>,
+) -> ServiceResponse<Holding> {
     let unread = response.request().extensions_mut().remove::<Unread>();
-    response.map_body(|_head, answer| Holding { answer: answer.boxed(), _unread: unread })
+    let sending = connection.map(Sending::on);
+    response.map_body(|_head, answer| Holding { answer: answer.boxed(), sending, _unread: unread })
 }
 
 /// An answer's body that holds the request's.
 pub(crate) struct Holding {
     answer: BoxBody,
+    sending: Option<Sending>,
     _unread: Option<Unread>,
 }
 
@@ -52,7 +59,13 @@ impl MessageBody for Holding {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        self.answer.as_pin_mut().poll_next(context)
+        let next = self.answer.as_pin_mut().poll_next(context);
+        match (&self.sending, &next) {
+            (Some(sending), Poll::Ready(_)) => sending.went_on(),
+            (Some(sending), Poll::Pending) => sending.is_made(),
+            (None, _) => {}
+        }
+        next
     }
 }
 

@@ -8,6 +8,8 @@ use leadtrail_domain::event::Client;
 use leadtrail_domain::text::{self, PARAMETER_CHARS_MAX};
 
 const CF_CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const VIA: HeaderName = HeaderName::from_static("via");
 const CF_IPCOUNTRY: HeaderName = HeaderName::from_static("cf-ipcountry");
 const CF_REGION: HeaderName = HeaderName::from_static("cf-region");
 const CF_IPCITY: HeaderName = HeaderName::from_static("cf-ipcity");
@@ -47,7 +49,26 @@ pub enum PlaceHeaders {
     Cloudflare,
 }
 
+/// Whether an address is one of this machine or of a private network: loopback, RFC 1918, unique local (RFC 4193) or
+/// link-local.
+pub(crate) fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
 impl Proxies {
+    /// Whether a request comes from this machine or a private network, and was not passed on for somebody of whom
+    /// nothing is known.
+    pub(crate) fn is_local(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        let client = self.client(peer, headers);
+        let is_passed_on = [X_FORWARDED_FOR, FORWARDED, CF_CONNECTING_IP, X_REAL_IP, X_FORWARDED_PROTO, VIA]
+            .iter()
+            .any(|header| headers.contains_key(header));
+        is_private(client) && (client != peer.to_canonical() || !is_passed_on)
+    }
+
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.trusted.iter().any(|network| network.contains(&address))
     }
@@ -101,9 +122,12 @@ impl Proxies {
         nearest.is_some_and(|proto| proto.eq_ignore_ascii_case("https"))
     }
 
-    /// Whether somebody untrusted says that he passes on the request of another, and nobody is trusted at all.
-    pub(crate) fn overlooks_one(&self, headers: &HeaderMap) -> bool {
-        self.trusted.is_empty() && (headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(FORWARDED))
+    /// Whether a proxy seems to be in front, and nobody is trusted at all. One that is stands on this machine or its
+    /// network; from elsewhere anybody can write the headers of one.
+    pub(crate) fn overlooks_one(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
+        self.trusted.is_empty()
+            && is_private(peer)
+            && (headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(FORWARDED))
     }
 
     /// The place that a trusted proxy tells.
@@ -269,6 +293,55 @@ mod tests {
             let forged: Vec<_> = lines.iter().copied().chain(others).collect();
             assert_eq!(client(&proxies, peer, &forged), wanted, "{peer} {forged:?}");
             assert_eq!(client(&Proxies::default(), "203.0.113.50", &forged), "203.0.113.50");
+        }
+    }
+
+    #[test]
+    fn a_proxy_is_overlooked_only_where_one_can_stand() {
+        let sent = [("x-forwarded-for", "203.0.113.9")];
+        let overlooks = |proxies: &Proxies, peer: &str, sent: &[(&'static str, &str)]| {
+            proxies.overlooks_one(peer.parse().unwrap(), &headers(sent))
+        };
+        assert!(overlooks(&Proxies::default(), "127.0.0.1", &sent));
+        assert!(overlooks(&Proxies::default(), "::ffff:172.17.0.1", &sent));
+        assert!(overlooks(&Proxies::default(), "10.0.0.1", &[("forwarded", "for=203.0.113.9")]));
+        assert!(!overlooks(&Proxies::default(), "203.0.113.50", &sent), "anybody can write a header");
+        assert!(!overlooks(&Proxies::default(), "127.0.0.1", &[]));
+        assert!(!overlooks(&behind(AddressHeader::XForwardedFor), "127.0.0.1", &sent));
+    }
+
+    #[test]
+    fn only_who_asks_from_a_private_network_himself_is_local() {
+        let trusting = behind(AddressHeader::XForwardedFor);
+        let none = Proxies::default();
+        for (proxies, peer, sent, wanted) in [
+            (&none, "127.0.0.1", &[][..], true),
+            (&none, "::1", &[], true),
+            (&none, "::ffff:127.0.0.1", &[], true),
+            (&none, "192.168.1.2", &[], true),
+            (&none, "172.31.0.1", &[], true),
+            (&none, "169.254.1.1", &[], true),
+            (&none, "fd00::1", &[], true),
+            (&none, "fe80::1", &[], true),
+            (&none, "203.0.113.9", &[], false),
+            (&none, "172.32.0.1", &[], false),
+            (&none, "100.64.0.1", &[], false),
+            (&none, "2a00::1", &[], false),
+            // Somebody passes on the request of another, and nobody is trusted to say whose.
+            (&none, "127.0.0.1", &[("x-forwarded-for", "127.0.0.1")], false),
+            (&none, "127.0.0.1", &[("forwarded", "for=127.0.0.1")], false),
+            (&none, "127.0.0.1", &[("x-real-ip", "127.0.0.1")], false),
+            (&none, "127.0.0.1", &[("via", "1.1 proxy")], false),
+            (&none, "203.0.113.9", &[("x-forwarded-for", "127.0.0.1")], false),
+            (&trusting, "10.0.0.1", &[("x-forwarded-for", "203.0.113.9")], false),
+            (&trusting, "10.0.0.1", &[("x-forwarded-for", "127.0.0.1, 203.0.113.9")], false),
+            (&trusting, "10.0.0.1", &[("x-forwarded-for", "192.168.1.2")], true),
+            (&trusting, "10.0.0.1", &[("x-forwarded-for", "unknown")], false),
+            (&trusting, "10.0.0.1", &[("forwarded", "for=127.0.0.1")], false),
+            (&trusting, "10.0.0.1", &[], true),
+            (&trusting, "203.0.113.9", &[("x-forwarded-for", "127.0.0.1")], false),
+        ] {
+            assert_eq!(proxies.is_local(peer.parse().unwrap(), &headers(sent)), wanted, "{peer} {sent:?}");
         }
     }
 

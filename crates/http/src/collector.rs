@@ -9,6 +9,7 @@ use leadtrail_domain::ports::{Clock, Enrich, Keys, Maintenance, Projects};
 use url::Url;
 
 use crate::client_address::Proxies;
+use crate::limits::Limits;
 
 /// What the routes work with.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ pub struct Collector {
     pub clock: Arc<dyn Clock>,
     /// The store, as far as `/health` asks.
     pub maintenance: Arc<dyn Maintenance>,
+    /// What `/metrics` answers: every number, in Prometheus' text format.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// The settings.
     pub settings: HttpSettings,
 }
@@ -41,13 +44,18 @@ pub struct HttpSettings {
     pub public_url: Option<Url>,
     /// The proxies in front. None by default: then every address is that of the connection's other end.
     pub proxies: Proxies,
+    /// How often a client may ask. As often as it likes by default.
+    pub limits: Limits,
     /// Whose eyes see what goes wrong.
     pub environment: Environment,
+    /// Who may read `/metrics`.
+    pub metrics: MetricsAccess,
     /// Whether `/demo/` is served.
     pub demo_site: bool,
     /// Threads that answer; absent: one per core.
     pub workers: Option<NonZeroUsize>,
-    /// Connections per worker; further ones wait to be accepted.
+    /// Connections that are open at once, over all workers; further ones wait to be accepted. Each keeps
+    /// [`FILES_PER_CONNECTION`](crate::FILES_PER_CONNECTION) files open.
     pub connections_max: usize,
     /// How many bodies larger than one event are held at once, over all workers; further ones are put off.
     pub large_bodies_max: usize,
@@ -55,6 +63,8 @@ pub struct HttpSettings {
     pub head_timeout: Duration,
     /// How long it may take to send the body.
     pub body_timeout: Duration,
+    /// How long it may take to read the next part of an answer.
+    pub read_timeout: Duration,
     /// How long an idle connection is kept open.
     pub keep_alive: Duration,
     /// How long `/health/ready` waits for the store.
@@ -68,13 +78,16 @@ impl Default for HttpSettings {
         Self {
             public_url: None,
             proxies: Proxies::default(),
+            limits: Limits::default(),
             environment: Environment::Production,
+            metrics: MetricsAccess::Local,
             demo_site: false,
             workers: None,
-            connections_max: 4_096,
+            connections_max: 8_192,
             large_bodies_max: 16,
             head_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(15),
             ready_timeout: Duration::from_secs(2),
             shutdown_timeout: Duration::from_secs(6),
@@ -86,6 +99,17 @@ impl HttpSettings {
     pub(crate) fn is_https(&self) -> bool {
         self.public_url.as_ref().is_some_and(|url| url.scheme() == "https")
     }
+}
+
+/// Who may read `/metrics`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MetricsAccess {
+    /// Whoever asks from this machine or a private network, and whoever has a key of scope `admin`.
+    Local,
+    /// Everybody.
+    Open,
+    /// Nobody.
+    Off,
 }
 
 /// Whose eyes see what goes wrong.

@@ -12,8 +12,9 @@ use leadtrail_domain::ports::StoreError;
 use serde::Serialize;
 
 use crate::body::Unreadable;
+use crate::envelope;
+use crate::limits::Standing;
 use crate::refusal::{RETRY_AFTER_DEFAULT, whole_seconds};
-use crate::request_id;
 
 /// What went wrong, by what a client can do about it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,6 +39,8 @@ pub(crate) enum Problem {
     MediaType(&'static str, &'static str),
     /// These fields are not valid.
     Invalid(Vec<FieldProblem>),
+    /// The client asks more often than it may.
+    TooManyRequests(Standing),
     /// It cannot be done now.
     Unavailable,
 }
@@ -82,6 +85,11 @@ impl Problem {
             Self::Invalid(_) => {
                 ("urn:leadtrail:problem:invalid", "Invalid input", StatusCode::UNPROCESSABLE_ENTITY)
             }
+            Self::TooManyRequests(_) => (
+                "urn:leadtrail:problem:too-many-requests",
+                "Too many requests",
+                StatusCode::TOO_MANY_REQUESTS,
+            ),
             Self::Unavailable => (
                 "urn:leadtrail:problem:unavailable",
                 "Temporarily unavailable",
@@ -104,6 +112,7 @@ impl Problem {
             Self::TooLarge(bytes_max) => Cow::Owned(format!("the body is larger than {bytes_max} bytes")),
             Self::MediaType(field, problem) => Cow::Owned(format!("{field}: {problem}")),
             Self::Invalid(_) => Cow::Borrowed("nothing was changed; `errors` names every field to mend"),
+            Self::TooManyRequests(_) => Cow::Borrowed("`Retry-After` says when the next request is taken"),
             Self::Unavailable => Cow::Borrowed("try again in a moment"),
         }
     }
@@ -126,6 +135,10 @@ impl Problem {
             Self::Unavailable => {
                 response.insert_header((RETRY_AFTER, whole_seconds(RETRY_AFTER_DEFAULT)));
             }
+            Self::TooManyRequests(standing) => {
+                let retry_after = standing.retry_after.unwrap_or(RETRY_AFTER_DEFAULT);
+                response.insert_header((RETRY_AFTER, whole_seconds(retry_after)));
+            }
             Self::Invalid(problems) => errors = Cow::Borrowed(problems),
             Self::Taken(field) => errors = Cow::Owned(vec![FieldProblem::new(field, "is already taken")]),
             Self::Malformed(_)
@@ -135,7 +148,7 @@ impl Problem {
             | Self::TooLarge(_)
             | Self::MediaType(..) => {}
         }
-        let request_id = request_id::of(request);
+        let request_id = envelope::request_id(request);
         let document = Document {
             r#type: kind,
             title,
@@ -144,7 +157,12 @@ impl Problem {
             request_id: &request_id,
             errors: &errors,
         };
-        response.body(serde_json::to_string(&document).expect("texts and numbers always serialise"))
+        let mut response =
+            response.body(serde_json::to_string(&document).expect("texts and numbers always serialise"));
+        if let Self::TooManyRequests(standing) = self {
+            standing.put_into(response.headers_mut());
+        }
+        response
     }
 }
 

@@ -7,6 +7,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::RETRY_AFTER;
 use leadtrail_app::ingest::IngestError;
+use leadtrail_app::measures::Outcome;
 use leadtrail_domain::event::{FieldProblem, Rejected};
 use leadtrail_domain::ports::StoreError;
 use leadtrail_domain::text;
@@ -24,6 +25,8 @@ const COMPLAINT_CHARS_MAX: usize = 200;
 pub(crate) struct Refusal {
     status: StatusCode,
     error: &'static str,
+    /// What it counts as.
+    outcome: Outcome,
     details: Vec<FieldProblem>,
     /// When the same may succeed; absent: never.
     retry_after: Option<Duration>,
@@ -46,25 +49,43 @@ struct Detail<'a> {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, error: &'static str, details: Vec<FieldProblem>) -> Self {
-        Self { status, error, details, retry_after: None }
+    fn new(status: StatusCode, error: &'static str, outcome: Outcome, details: Vec<FieldProblem>) -> Self {
+        Self { status, error, outcome, details, retry_after: None }
     }
 
-    fn later(error: &'static str, retry_after: Duration) -> Self {
+    fn later(error: &'static str, outcome: Outcome, retry_after: Duration) -> Self {
         Self {
             retry_after: Some(retry_after),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error, Vec::new())
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, error, outcome, Vec::new())
+        }
+    }
+
+    /// The client sends more often than it may.
+    pub(crate) fn limited(retry_after: Duration) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            ..Self::later("too many requests", Outcome::Limited, retry_after)
         }
     }
 
     /// These fields make it no event.
     pub(crate) fn invalid(details: Vec<FieldProblem>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "not a valid event", details)
+        Self::new(StatusCode::BAD_REQUEST, "not a valid event", Outcome::Invalid, details)
+    }
+
+    /// Whatever else is wrong with it, there is no active pixel of its name.
+    pub(crate) fn unknown_pixel(details: Vec<FieldProblem>) -> Self {
+        Self { outcome: Outcome::UnknownPixel, ..Self::invalid(details) }
     }
 
     /// The body, or an item of it, is not what `problem` says it should be.
     pub(crate) fn malformed(field: &'static str, problem: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "malformed request", vec![detail(field, problem)])
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "malformed request",
+            Outcome::Malformed,
+            vec![detail(field, problem)],
+        )
     }
 
     /// The parser's complaint.
@@ -82,28 +103,44 @@ impl Refusal {
     /// The pixel is used on a site that is not one of its own.
     pub(crate) fn foreign(field: &'static str) -> Self {
         let problem = "is not one of the sites this pixel is for";
-        Self::new(StatusCode::FORBIDDEN, "site not allowed", vec![detail(field, problem)])
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "site not allowed",
+            Outcome::ForeignSite,
+            vec![detail(field, problem)],
+        )
     }
 
     /// The body, or an item of it, is larger than `bytes_max`.
     pub(crate) fn too_large(field: &'static str, bytes_max: usize) -> Self {
         let problem = format!("is larger than {bytes_max} bytes");
-        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too large", vec![detail(field, problem)])
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too large", Outcome::TooLarge, vec![detail(field, problem)])
     }
 
     /// The body is in a form that is not read.
     fn media_type(field: &'static str, problem: &'static str) -> Self {
-        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported media type", vec![detail(field, problem)])
+        let details = vec![detail(field, problem)];
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported media type", Outcome::Malformed, details)
     }
 
     /// The body did not come in time.
     fn too_slow() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time", Vec::new())
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "the body did not arrive in time",
+            Outcome::TooSlow,
+            Vec::new(),
+        )
     }
 
     /// There is no room for another large body.
     fn busy() -> Self {
-        Self::later("too busy", RETRY_AFTER_DEFAULT)
+        Self::later("too busy", Outcome::Busy, RETRY_AFTER_DEFAULT)
+    }
+
+    /// What the event it refuses counts as.
+    pub(crate) fn outcome(&self) -> Outcome {
+        self.outcome
     }
 
     pub(crate) fn is_temporary(&self) -> bool {
@@ -125,7 +162,12 @@ impl Refusal {
 
     /// Says in the log which kind it is, and nothing of what was sent.
     pub(crate) fn log(&self) {
-        tracing::debug!(http.status = self.status.as_u16(), refusal = self.error, "refused");
+        tracing::debug!(
+            http.status = self.status.as_u16(),
+            refusal = self.error,
+            reason = self.outcome.reason(),
+            "refused"
+        );
     }
 
     pub(crate) fn response(&self) -> HttpResponse {
@@ -155,11 +197,15 @@ impl From<Rejected> for Refusal {
 
 impl From<IngestError> for Refusal {
     fn from(error: IngestError) -> Self {
+        let outcome = Outcome::from(&error);
         match error {
-            IngestError::Busy { retry_after } => Self::later("too busy", retry_after),
-            IngestError::Unavailable { retry_after } => Self::later("temporarily unavailable", retry_after),
-            IngestError::ShuttingDown => Self::later("shutting down", RETRY_AFTER_DEFAULT),
-            IngestError::Rejected => Self::invalid(Vec::new()),
+            IngestError::Shed { retry_after } => Self::later("too busy", outcome, retry_after),
+            IngestError::Busy { retry_after } => Self::later("too busy", outcome, retry_after),
+            IngestError::Unavailable { retry_after } => {
+                Self::later("temporarily unavailable", outcome, retry_after)
+            }
+            IngestError::ShuttingDown => Self::later("shutting down", outcome, RETRY_AFTER_DEFAULT),
+            IngestError::Rejected => Self { outcome, ..Self::invalid(Vec::new()) },
         }
     }
 }
@@ -181,7 +227,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         let cause: &dyn Error = &error;
         tracing::error!(error = cause, "the pixel could not be looked up");
-        Self::later("temporarily unavailable", RETRY_AFTER_DEFAULT)
+        Self::later("temporarily unavailable", Outcome::Unavailable, RETRY_AFTER_DEFAULT)
     }
 }
 

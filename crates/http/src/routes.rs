@@ -3,6 +3,7 @@
 mod assets;
 mod health;
 mod keys;
+mod metrics;
 mod pixel_gif;
 mod pixels;
 mod projects;
@@ -16,7 +17,8 @@ use actix_web::{HttpRequest, HttpResponse, Route, web};
 use leadtrail_domain::key::Scope;
 
 use crate::access::{Class, Needs, Reach};
-use crate::asked::{KeyedHandler, keyed};
+use crate::asked::{KeyedHandler, LocalHandler, keyed, local};
+use crate::limits::Group;
 use crate::problem::Problem;
 
 /// A route as the table has it.
@@ -28,6 +30,8 @@ pub struct RouteEntry {
     pub path: &'static str,
     /// Who may use it.
     pub class: Class,
+    /// Which limit it falls under; absent: none.
+    pub group: Option<Group>,
 }
 
 /// Every route there is, those of the demo site too.
@@ -36,8 +40,14 @@ pub fn routes() -> Vec<RouteEntry> {
         method: row.verb.method(),
         path: row.path,
         class: match row.endpoint {
-            Endpoint::Open(_) => Class::Public,
+            Endpoint::Open(_) | Endpoint::Tracking(_) => Class::Public,
             Endpoint::Keyed(needs, _) => Class::Key(needs),
+            Endpoint::Local(_) => Class::Local,
+        },
+        group: match row.endpoint {
+            Endpoint::Open(_) | Endpoint::Local(_) => None,
+            Endpoint::Tracking(_) => Some(Group::Tracking),
+            Endpoint::Keyed(..) => Some(row.verb.group()),
         },
     };
     TABLE.iter().chain(DEMO).map(entry).collect()
@@ -52,7 +62,10 @@ struct Row {
 /// A keyed handler is given requests by way of its needs and no other: there is no route without a class.
 enum Endpoint {
     Open(fn(Route) -> Route),
+    /// Open, and each event is charged to its client.
+    Tracking(fn(Route) -> Route),
     Keyed(Needs, KeyedHandler),
+    Local(LocalHandler),
 }
 
 #[derive(Clone, Copy)]
@@ -87,6 +100,14 @@ impl Verb {
         }
     }
 
+    /// The limit of a keyed route.
+    fn group(self) -> Group {
+        match self {
+            Self::Get | Self::Read | Self::Options => Group::Reading,
+            Self::Post | Self::Put | Self::Patch | Self::Delete => Group::Managing,
+        }
+    }
+
     fn route(self) -> Route {
         match self {
             Self::Get => web::get(),
@@ -104,6 +125,10 @@ const fn open(verb: Verb, path: &'static str, to: fn(Route) -> Route) -> Row {
     Row { verb, path, endpoint: Endpoint::Open(to) }
 }
 
+const fn tracking(verb: Verb, path: &'static str, to: fn(Route) -> Route) -> Row {
+    Row { verb, path, endpoint: Endpoint::Tracking(to) }
+}
+
 const fn by_key(
     verb: Verb,
     path: &'static str,
@@ -114,6 +139,10 @@ const fn by_key(
     Row { verb, path, endpoint: Endpoint::Keyed(Needs { scopes, reach }, handler) }
 }
 
+const fn from_near(verb: Verb, path: &'static str, handler: LocalHandler) -> Row {
+    Row { verb, path, endpoint: Endpoint::Local(handler) }
+}
+
 /// Whoever may change it may look at it too.
 const LOOK: &[Scope] = &[Scope::Read, Scope::Manage];
 const MANAGE: &[Scope] = &[Scope::Manage];
@@ -121,11 +150,11 @@ const ADMIN: &[Scope] = &[Scope::Admin];
 
 /// What every service answers. Rows of one path stand together; of two paths that match, the first is taken.
 const TABLE: &[Row] = &[
-    open(Verb::Post, "/api/track", |route| route.to(track::post)),
+    tracking(Verb::Post, "/api/track", |route| route.to(track::post)),
     open(Verb::Options, "/api/track", |route| route.to(track::preflight)),
-    open(Verb::Post, "/api/track/track", |route| route.to(track::post)),
+    tracking(Verb::Post, "/api/track/track", |route| route.to(track::post)),
     open(Verb::Options, "/api/track/track", |route| route.to(track::preflight)),
-    open(Verb::Get, "/api/track/pixel.gif", |route| route.to(pixel_gif::get)),
+    tracking(Verb::Get, "/api/track/pixel.gif", |route| route.to(pixel_gif::get)),
     by_key(Verb::Read, "/api/projects", LOOK, Reach::View, |asked| Box::pin(projects::list(asked))),
     by_key(Verb::Post, "/api/projects", MANAGE, Reach::Service, |asked| Box::pin(projects::create(asked))),
     by_key(Verb::Read, "/api/projects/pixels/{id}", LOOK, Reach::Named, |asked| {
@@ -166,6 +195,7 @@ const TABLE: &[Row] = &[
     open(Verb::Read, "/health/live", |route| route.to(health::live)),
     open(Verb::Read, "/health/ready", |route| route.to(health::ready)),
     open(Verb::Read, "/health", |route| route.to(health::ready)),
+    from_near(Verb::Read, "/metrics", metrics::show),
 ];
 
 /// The demo site, where it is asked for.
@@ -183,8 +213,9 @@ pub(crate) fn register(config: &mut web::ServiceConfig, demo_site: bool) {
         for row in rows {
             let route = row.verb.route();
             resource = resource.route(match row.endpoint {
-                Endpoint::Open(to) => to(route),
-                Endpoint::Keyed(needs, handler) => keyed(route, needs, handler),
+                Endpoint::Open(to) | Endpoint::Tracking(to) => to(route),
+                Endpoint::Keyed(needs, handler) => keyed(route, needs, row.verb.group(), handler),
+                Endpoint::Local(handler) => local(route, handler),
             });
         }
         let allowed = rows.iter().map(|row| row.verb.allowed()).collect::<Vec<_>>().join(", ");

@@ -1,15 +1,18 @@
 //! From a raw message to what its sender is told.
 
-use leadtrail_domain::event::{Event, FieldProblem, ParseContext, RawEvent, Unwanted};
+use leadtrail_app::measures::Outcome;
+use leadtrail_domain::event::{Collected, Event, FieldProblem, ParseContext, RawEvent, Unwanted};
 use leadtrail_domain::id::PixelId;
+use leadtrail_domain::ingest::IngestPolicy;
 use leadtrail_domain::key::{ApiKey, Scope};
 use leadtrail_domain::ports::RequestFacts;
 use leadtrail_domain::visit::Answer;
 
+use crate::limits::Allowance;
 use crate::refusal::Refusal;
 use crate::sender::{self, Sender};
 use crate::server::State;
-use crate::{cookie, cors};
+use crate::{access, cookie, cors};
 
 /// What became of an event that was not refused.
 pub(crate) enum Taken {
@@ -26,17 +29,63 @@ pub(crate) enum Taken {
 /// Takes in one event and answers once it is durable.
 ///
 /// # Errors
-/// It is not valid, comes from a site that may not send it, or cannot be stored now.
+/// It is not valid, comes from a site that may not send it, is one too many, or cannot be stored now.
 pub(crate) async fn take(
     state: &State,
     sender: &Sender<'_>,
     key: Option<&ApiKey>,
+    allowance: &Allowance<'_>,
     raw: &RawEvent<'_>,
 ) -> Result<Taken, Refusal> {
+    let received = state.measures.events.received();
+    match read(state, sender, key, allowance, raw).await {
+        Ok(Read::Wanted { collected, policy, page_host }) => {
+            received.handed_over();
+            let answer = state.collector.ingest.collect(*collected, policy).await?;
+            let set_cookie = set_cookie(state, sender, page_host.as_deref(), &answer);
+            Ok(Taken::Stored { answer, set_cookie })
+        }
+        Ok(Read::Unwanted(unwanted)) => {
+            received.ended(match unwanted {
+                Unwanted::Bot(_) => Outcome::Bot,
+                Unwanted::Gpc => Outcome::Gpc,
+            });
+            Ok(Taken::Dropped(unwanted))
+        }
+        Err(refusal) => {
+            received.ended(refusal.outcome());
+            Err(refusal)
+        }
+    }
+}
+
+/// An event that is valid.
+enum Read {
+    Wanted { collected: Box<Collected>, policy: IngestPolicy, page_host: Option<String> },
+    Unwanted(Unwanted),
+}
+
+async fn read(
+    state: &State,
+    sender: &Sender<'_>,
+    key: Option<&ApiKey>,
+    allowance: &Allowance<'_>,
+    raw: &RawEvent<'_>,
+) -> Result<Read, Refusal> {
     let collector = &state.collector;
+    // Only a key that may be a server's waits for its pixel to be known: others are charged before anything is done.
+    let server_key = key.filter(|key| access::may_ingest(key));
+    if server_key.is_none() {
+        allowance.charge(raw)?;
+    }
     let pixel_id = pixel_id(raw)?;
-    let pixel = collector.pixels.known(&pixel_id).await?;
-    let pixel = pixel.filter(|pixel| pixel.context.is_active()).ok_or_else(|| unknown(raw))?;
+    let pixel = collector.pixels.known(&pixel_id).await?.filter(|pixel| pixel.context.is_active());
+    let project = pixel.as_ref().map(|pixel| pixel.context.project.id);
+    let is_by_server = server_key.is_some_and(|key| key.opens(Scope::Ingest, project));
+    if server_key.is_some() && !is_by_server {
+        allowance.charge(raw)?;
+    }
+    let pixel = pixel.ok_or_else(|| unknown(raw))?;
     let origins = &pixel.context.pixel.settings.origins;
     if sender.origin.as_ref().is_some_and(|origin| !cors::is_listed(origins, origin.host.as_deref())) {
         return Err(Refusal::foreign("origin"));
@@ -46,7 +95,7 @@ pub(crate) async fn take(
     let facts = RequestFacts { ip: sender.ip, user_agent: sender.user_agent.as_deref() };
     let mut client = collector.enrich.enrich(&facts);
     // A server that may send events is a program and says so: that makes no bot of the visitors it speaks for.
-    if key.is_some_and(|key| key.opens(Scope::Ingest, Some(pixel.context.project.id))) {
+    if is_by_server {
         client.bot = None;
     }
     if let Some(place) = &sender.place {
@@ -68,11 +117,9 @@ pub(crate) async fn take(
         return Err(Refusal::foreign("page_url"));
     }
     if let Some(unwanted) = collected.unwanted {
-        return Ok(Taken::Dropped(unwanted));
+        return Ok(Read::Unwanted(unwanted));
     }
-    let answer = collector.ingest.collect(collected, pixel.policy.clone()).await?;
-    let set_cookie = set_cookie(state, sender, page_host.as_deref(), &answer);
-    Ok(Taken::Stored { answer, set_cookie })
+    Ok(Read::Wanted { collected: Box::new(collected), policy: pixel.policy.clone(), page_host })
 }
 
 fn pixel_id(raw: &RawEvent<'_>) -> Result<PixelId, Refusal> {
@@ -95,7 +142,7 @@ fn refuse_pixel(raw: &RawEvent<'_>, problem: String) -> Refusal {
     if !raw.has_page_url() {
         problems.push(FieldProblem { field: "page_url", problem: "is required".to_owned() });
     }
-    Refusal::invalid(problems)
+    Refusal::unknown_pixel(problems)
 }
 
 /// Only a page of the site the request went to gets the cookie: any other would be a third party's.

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -103,10 +104,10 @@ impl OutboundError {
 }
 
 /// The client. Keeps connections open between requests; one is enough for a process.
-#[derive(Debug)]
 pub struct Outbound {
     settings: OutboundSettings,
     // Made when first needed: a machine without root certificates can still talk to itself.
+    resolver: Arc<dyn Resolve>,
     anywhere: OnceLock<Result<reqwest::Client, Arc<reqwest::Error>>>,
     loopback: OnceLock<Result<reqwest::Client, Arc<reqwest::Error>>>,
     public: OnceLock<Result<reqwest::Client, Arc<reqwest::Error>>>,
@@ -115,8 +116,13 @@ pub struct Outbound {
 impl Outbound {
     /// A client; nothing is opened yet.
     pub fn new(settings: &OutboundSettings) -> Self {
+        Self::resolving(settings, Arc::new(System))
+    }
+
+    fn resolving(settings: &OutboundSettings, resolver: Arc<dyn Resolve>) -> Self {
         Self {
             settings: settings.clone(),
+            resolver,
             anywhere: OnceLock::new(),
             loopback: OnceLock::new(),
             public: OnceLock::new(),
@@ -166,14 +172,14 @@ impl Outbound {
             Reach::Loopback => &self.loopback,
             Reach::Public => &self.public,
         };
-        slot.get_or_init(|| self.settings.build(reach).map_err(Arc::new))
+        slot.get_or_init(|| self.settings.build(reach, Arc::clone(&self.resolver)).map_err(Arc::new))
             .as_ref()
             .map_err(|source| OutboundError::Tls { source: Arc::clone(source) })
     }
 }
 
 impl OutboundSettings {
-    fn build(&self, reach: Reach) -> reqwest::Result<reqwest::Client> {
+    fn build(&self, reach: Reach, resolver: Arc<dyn Resolve>) -> reqwest::Result<reqwest::Client> {
         if CryptoProvider::get_default().is_none() {
             // Err means that somebody else was first, which is as good.
             let _installed = ring::default_provider().install_default().is_ok();
@@ -184,7 +190,7 @@ impl OutboundSettings {
             .user_agent(self.user_agent.as_str())
             .redirect(Policy::none())
             .no_proxy()
-            .dns_resolver(WithinReach(reach));
+            .dns_resolver(WithinReach { reach, resolver });
         match reach {
             // Only http goes there, so no root certificates are loaded.
             Reach::Loopback => builder.tls_certs_only([]).build(),
@@ -193,15 +199,32 @@ impl OutboundSettings {
     }
 }
 
-/// The system's resolver, less the addresses out of reach. It answers each connect, so a name that points elsewhere
-/// by then does not get past it.
-struct WithinReach(Reach);
+/// The system's resolver.
+struct System;
+
+impl Resolve for System {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let addresses: Addrs = Box::new(found.collect::<Vec<_>>().into_iter());
+            Ok(addresses)
+        })
+    }
+}
+
+/// A resolver, less the addresses out of reach. It answers each connect, so a name that points elsewhere by then does
+/// not get past it.
+struct WithinReach {
+    reach: Reach,
+    resolver: Arc<dyn Resolve>,
+}
 
 impl Resolve for WithinReach {
     fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.0;
+        let reach = self.reach;
+        let asked = self.resolver.resolve(name);
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let found = asked.await?;
             let within: Vec<SocketAddr> = found.filter(|address| reach.takes(address.ip())).collect();
             if within.is_empty() {
                 return Err(OutOfReach.into());
@@ -254,20 +277,88 @@ impl From<Method> for reqwest::Method {
     }
 }
 
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbound").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr, TcpListener};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
+
+    /// A name server whose answers change from one to the next.
+    struct Rebinding {
+        answers: Vec<Vec<IpAddr>>,
+        asked: AtomicUsize,
+    }
+
+    impl Rebinding {
+        fn answering(answers: &[&[&str]]) -> Arc<Self> {
+            let answers = answers.iter().map(|one| one.iter().map(|ip| ip.parse().unwrap()).collect());
+            Arc::new(Self { answers: answers.collect(), asked: AtomicUsize::new(0) })
+        }
+    }
+
+    impl Resolve for Rebinding {
+        fn resolve(&self, _name: Name) -> Resolving {
+            let nth = self.asked.fetch_add(1, Ordering::SeqCst).min(self.answers.len() - 1);
+            let answer: Vec<_> = self.answers[nth].iter().map(|ip| SocketAddr::new(*ip, 0)).collect();
+            Box::pin(async move {
+                let addresses: Addrs = Box::new(answer.into_iter());
+                Ok(addresses)
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_points_inwards_by_the_time_of_the_connect_is_not_connected_to() {
+        let inside = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        inside.set_nonblocking(true).unwrap();
+        let port = inside.local_addr().unwrap().port();
+        // Whoever checked the name beforehand saw the first answer.
+        let names =
+            Rebinding::answering(&[&["8.8.8.8"], &["127.0.0.1"], &["::ffff:127.0.0.1", "10.0.0.1"], &[]]);
+        let name = "rebound.example".parse::<Name>().unwrap();
+        assert_eq!(names.resolve(name).await.unwrap().count(), 1);
+        let outbound = Outbound::resolving(&OutboundSettings::default(), names.clone());
+        for asked in 2..=4 {
+            let to = Destination::of_client(&format!("https://rebound.example:{port}/hook")).unwrap();
+            let error = outbound.send(Request::get(to)).await.unwrap_err();
+            assert!(matches!(error, OutboundError::Refused { .. }), "{error:?}");
+            assert!(error.nothing_was_sent());
+            assert_eq!(names.asked.load(Ordering::SeqCst), asked);
+        }
+        assert_eq!(inside.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
+
+    #[tokio::test]
+    async fn of_a_names_addresses_only_those_within_reach_are_left() {
+        let mixed =
+            ["127.0.0.1", "8.8.8.8", "169.254.169.254", "64:ff9b::7f00:1", "2606:4700::1111", "100.64.0.1"];
+        for (reach, left) in
+            [(Reach::Public, &["8.8.8.8", "2606:4700::1111"][..]), (Reach::Loopback, &["127.0.0.1"])]
+        {
+            let within = WithinReach { reach, resolver: Rebinding::answering(&[&mixed]) };
+            let found = within.resolve("mixed.example".parse().unwrap()).await.unwrap();
+            assert_eq!(found.map(|at| at.ip().to_string()).collect::<Vec<_>>(), left);
+        }
+    }
 
     #[tokio::test]
     async fn a_name_that_turns_out_to_be_this_machine_is_out_of_reach_where_only_public_addresses_are_within()
     {
         let localhost = || "localhost".parse::<Name>().unwrap();
-        let Err(error) = WithinReach(Reach::Public).resolve(localhost()).await else {
+        let of_system = |reach| WithinReach { reach, resolver: Arc::new(System) };
+        let Err(error) = of_system(Reach::Public).resolve(localhost()).await else {
             panic!("an address came out")
         };
         assert!(error.is::<OutOfReach>());
         assert!(
-            WithinReach(Reach::Loopback).resolve(localhost()).await.unwrap().all(|at| at.ip().is_loopback())
+            of_system(Reach::Loopback).resolve(localhost()).await.unwrap().all(|at| at.ip().is_loopback())
         );
     }
 }

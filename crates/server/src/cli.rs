@@ -26,6 +26,7 @@ Run it:     leadtrail serve --bind 0.0.0.0:8080 --store sqlite:leadtrail.db
 Set it up:  leadtrail project create --name \"Acme\"
             leadtrail pixel create --project acme --name \"Acme site\" --origin www.acme.example
 Look:       leadtrail check-config
+            leadtrail doctor
 
 Settings come from --config FILE and the environment (LEADTRAIL__SECTION__KEY); check-config shows them all.";
 
@@ -77,6 +78,9 @@ pub(crate) enum Command {
     /// The merged settings with their sources, secrets masked
     #[command(after_help = "Example: leadtrail check-config --config leadtrail.toml")]
     CheckConfig(CheckConfigArgs),
+    /// Whether everything is as it should be: a line each, with the mend; exit code 1 when something is not
+    #[command(after_help = "Example: leadtrail doctor --store sqlite:leadtrail.db --json")]
+    Doctor(DoctorArgs),
 }
 
 #[derive(Debug, Args)]
@@ -108,6 +112,13 @@ pub(crate) struct MigrateArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckConfigArgs {
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,6 +3,7 @@
 mod check_config;
 mod crm;
 mod demo;
+mod doctor;
 mod key;
 mod migrate;
 mod pixel;
@@ -34,6 +35,7 @@ pub(crate) async fn run(cli: Cli, environment: &BTreeMap<String, String>) -> any
         Command::CheckConfig(args) => {
             check_config::run(&layers(&cli.common, environment, &flags)?, args.json)
         }
+        Command::Doctor(args) => doctor::run(&layers(&cli.common, environment, &flags)?, args.json).await,
         Command::Demo(args) => demo::run(&cli.common, environment, args).await,
         Command::Serve(args) => {
             flags.values.extend(args.bind.map(|address| ("http.bind", address.to_string())));

@@ -3,6 +3,7 @@
 
 mod cli;
 mod commands;
+mod measures;
 mod output;
 mod settings;
 mod telemetry;

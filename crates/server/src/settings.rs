@@ -14,8 +14,11 @@ use leadtrail_app::ingest::IngestSettings;
 use leadtrail_app::sync_loop::SyncSettings;
 use leadtrail_crm_pipedrive::BaseUrl;
 use leadtrail_domain::time::Span;
-use leadtrail_http::{AddressHeader, Environment, PlaceHeaders, Proxies};
+use leadtrail_http::{
+    AddressHeader, Environment, Limits, MetricsAccess, PER_UNIT_MAX, PlaceHeaders, Proxies, Rate,
+};
 use secrecy::SecretString;
+use tracing_subscriber::filter::Targets;
 use url::Url;
 
 pub(crate) use self::layers::{Flags, Layers, SettingsErrors};
@@ -31,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) sandbox_file: PathBuf,
     pub(crate) sync: SyncSettings,
     pub(crate) sync_delay: Duration,
+    pub(crate) limits: Limits,
     pub(crate) geo_file: Option<PathBuf>,
     pub(crate) log: Log,
 }
@@ -41,6 +45,15 @@ pub(crate) struct Http {
     pub(crate) public_url: Option<Url>,
     pub(crate) proxies: Proxies,
     pub(crate) workers: Option<NonZeroUsize>,
+    pub(crate) connections_max: usize,
+    pub(crate) metrics: MetricsAccess,
+}
+
+impl Http {
+    /// Whether there must be a proxy in front, and none is trusted: then all visitors have its one address.
+    pub(crate) fn overlooks_a_proxy(&self) -> bool {
+        self.public_url.as_ref().is_some_and(|url| url.scheme() == "https") && self.proxies.trusted.is_empty()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -70,7 +83,7 @@ pub(crate) enum CrmKind {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Log {
-    pub(crate) level: String,
+    pub(crate) directives: Targets,
     pub(crate) format: LogFormat,
 }
 
@@ -100,6 +113,15 @@ impl Settings {
                 public_url: read.optional_url("http.public_url"),
                 proxies: read.proxies(),
                 workers: NonZeroUsize::new(read.number("http.workers", 0..=1_024)),
+                connections_max: read.number("http.connections_max", 1..=1_000_000),
+                metrics: read.one_of(
+                    "http.metrics",
+                    &[
+                        ("local", MetricsAccess::Local),
+                        ("open", MetricsAccess::Open),
+                        ("off", MetricsAccess::Off),
+                    ],
+                ),
             },
             store: Store {
                 url: read.store_url("store.url"),
@@ -122,10 +144,16 @@ impl Settings {
                 ..SyncSettings::default()
             },
             sync_delay: read.span("sync.delay", Duration::ZERO),
+            limits: Limits {
+                tracking: read.limit("limits.tracking"),
+                reading: read.limit("limits.reading"),
+                managing: read.limit("limits.managing"),
+                form_reserve: read.limit("limits.form_reserve"),
+                failed_authentications: read.limit("limits.failed_authentications"),
+            },
             geo_file: read.optional_path("geo.file"),
             log: read.log(environment),
         };
-        read.limits();
         if errors.is_empty() { Ok(settings) } else { Err(errors) }
     }
 }
@@ -292,21 +320,29 @@ impl Reader<'_> {
             ("", Environment::Development) => "info".to_owned(),
             (level, _) => level.to_lowercase(),
         };
-        if level.parse::<tracing_subscriber::filter::Targets>().is_err() {
+        let directives = level.parse().unwrap_or_else(|_not_directives| {
             self.wrong(
                 "log.level",
                 "error, warn, info, debug, trace or directives such as leadtrail_app=debug",
             );
-        }
-        Log { level, format }
+            Targets::new()
+        });
+        Log { directives, format }
     }
 
-    fn limits(&mut self) {
-        for key in ["limits.tracking", "limits.reading", "limits.managing"] {
-            if self.text(key).trim() != "off" {
-                self.wrong(key, "`off`: this version has no limits yet");
-            }
+    fn limit(&mut self, key: &str) -> Option<Rate> {
+        let text = self.text(key);
+        if text.trim().eq_ignore_ascii_case("off") {
+            return None;
         }
+        let rate = text.parse().ok();
+        if rate.is_none() {
+            self.wrong(
+                key,
+                &format!("a rate such as 100/min (1 to {PER_UNIT_MAX} per s, min, h or d) or off"),
+            );
+        }
+        rate
     }
 }
 
@@ -330,7 +366,8 @@ mod tests {
         assert_eq!(settings.sync_delay, Duration::from_mins(7));
         assert_eq!(settings.sync, SyncSettings::default());
         assert_eq!(settings.ingest, IngestSettings::default());
-        assert_eq!(settings.log.level, "warn");
+        assert_eq!(settings.log.directives.to_string(), "warn");
+        assert_eq!(settings.http.metrics, MetricsAccess::Local);
     }
 
     #[test]
@@ -340,7 +377,7 @@ mod tests {
             ("LEADTRAIL__HTTP__BIND", "localhost"),
             ("LEADTRAIL__HTTP__BIDN", "x"),
             ("LEADTRAIL__CRM__KIND", "pipedrive"),
-            ("LEADTRAIL__LIMITS__TRACKING", "100/min"),
+            ("LEADTRAIL__LIMITS__TRACKING", "many"),
         ])
         .unwrap_err()
         .to_string();
@@ -350,9 +387,37 @@ mod tests {
             "http.bind",
             "http.bidn",
             "crm.pipedrive.api_token",
-            "limits.tracking",
+            "limits.tracking: `many` is not a rate such as 100/min",
+            "LEADTRAIL__LIMITS__TRACKING",
         ] {
             assert!(errors.contains(part), "{part} in {errors}");
+        }
+    }
+
+    #[test]
+    fn each_limit_is_a_rate_or_off() {
+        let shown = |limits: Limits| {
+            [
+                limits.tracking,
+                limits.form_reserve,
+                limits.reading,
+                limits.managing,
+                limits.failed_authentications,
+            ]
+            .map(|rate| rate.map_or("off".to_owned(), |rate| rate.to_string()))
+        };
+        assert_eq!(shown(with(&[]).unwrap().limits), ["100/min", "20/min", "1000/h", "100/h", "30/min"]);
+        let names = ["TRACKING", "FORM_RESERVE", "READING", "MANAGING", "FAILED_AUTHENTICATIONS"];
+        let variables = names.map(|name| format!("LEADTRAIL__LIMITS__{name}"));
+        let all = |value| variables.each_ref().map(|variable| (variable.as_str(), value));
+        assert_eq!(shown(with(&all("off")).unwrap().limits), ["off"; 5]);
+        assert_eq!(shown(with(&all("5/s")).unwrap().limits), ["5/s"; 5]);
+        for wrong in ["", "0/min", "100", "100/week", "1000001/s"] {
+            let errors = with(&all(wrong)).unwrap_err().to_string();
+            for (name, variable) in names.iter().zip(&variables) {
+                let key = format!("limits.{}: `{wrong}`", name.to_lowercase());
+                assert!(errors.contains(&key) && errors.contains(variable), "{errors}");
+            }
         }
     }
 
@@ -382,7 +447,10 @@ mod tests {
         ])
         .unwrap();
         assert!(matches!(old.crm, CrmKind::Pipedrive { .. }));
-        assert_eq!((old.environment, old.log.level.as_str()), (Environment::Development, "debug"));
+        assert_eq!(
+            (old.environment, old.log.directives.to_string()),
+            (Environment::Development, "debug".to_owned())
+        );
         let new = with(&[
             ("LOG_LEVEL", "debug"),
             ("LEADTRAIL__LOG__LEVEL", "error"),
@@ -390,7 +458,7 @@ mod tests {
             ("PIPEDRIVE_API_KEY", "test-token"),
         ])
         .unwrap();
-        assert_eq!(new.log.level, "error");
+        assert_eq!(new.log.directives.to_string(), "error");
         assert!(matches!(new.crm, CrmKind::None));
     }
 

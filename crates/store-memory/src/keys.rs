@@ -31,14 +31,26 @@ impl Keys for MemoryStore {
             .keys
             .values()
             .filter(|key| page.after.is_none_or(|after| key.id > after))
-            .filter(|key| project.is_none() || key.project_id == project)
+            .filter(|key| is_in_view(key, project))
             .cloned();
         Ok(take(keys, page.limit))
     }
 
-    async fn revoke_key(&self, id: KeyId, at: Timestamp) -> Result<bool, StoreError> {
+    async fn key(&self, project: Option<ProjectId>, id: KeyId) -> Result<Option<ApiKey>, StoreError> {
+        let tables = self.tables()?;
+        Ok(tables.keys.get(&id).filter(|key| is_in_view(key, project)).cloned())
+    }
+
+    async fn revoke_key(
+        &self,
+        project: Option<ProjectId>,
+        id: KeyId,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
         let mut tables = self.tables()?;
-        let Some(key) = tables.keys.get_mut(&id) else { return Ok(false) };
+        let Some(key) = tables.keys.get_mut(&id).filter(|key| is_in_view(key, project)) else {
+            return Ok(false);
+        };
         key.revoked_at.get_or_insert(at);
         Ok(true)
     }
@@ -49,6 +61,10 @@ impl Keys for MemoryStore {
         }
         Ok(())
     }
+}
+
+fn is_in_view(key: &ApiKey, project: Option<ProjectId>) -> bool {
+    project.is_none() || key.project_id == project
 }
 
 impl Tables {

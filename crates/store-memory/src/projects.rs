@@ -34,13 +34,18 @@ impl Projects for MemoryStore {
         Ok(take(projects.cloned(), page.limit))
     }
 
-    async fn update_project(&self, project: &Project) -> Result<bool, StoreError> {
+    async fn update_project(&self, was: &Project, becomes: &Project) -> Result<bool, StoreError> {
         let mut tables = self.tables()?;
-        if tables.projects.values().any(|other| other.id != project.id && other.slug == project.slug) {
-            return Err(StoreError::Taken(format!("the slug {}", project.slug)));
+        match tables.projects.get(&was.id) {
+            None => return Ok(false),
+            Some(stored) if stored != was => return Err(StoreError::Stale),
+            Some(_as_it_was) => {}
         }
-        let Some(stored) = tables.projects.get_mut(&project.id) else { return Ok(false) };
-        *stored = Project { created_at: stored.created_at, ..project.clone() };
+        if tables.projects.values().any(|other| other.id != was.id && other.slug == becomes.slug) {
+            return Err(StoreError::Taken(format!("the slug {}", becomes.slug)));
+        }
+        let changed = Project { id: was.id, created_at: was.created_at, ..becomes.clone() };
+        tables.projects.insert(was.id, changed);
         Ok(true)
     }
 
@@ -75,14 +80,20 @@ impl Projects for MemoryStore {
         Ok(take(pixels.cloned(), page.limit))
     }
 
-    async fn update_pixel(&self, pixel: &Pixel) -> Result<bool, StoreError> {
+    async fn update_pixel(&self, was: &Pixel, becomes: &Pixel) -> Result<bool, StoreError> {
         let mut tables = self.tables()?;
-        match tables.pixels.get_mut(&pixel.id) {
-            Some(stored) if stored.project_id == pixel.project_id => {
-                *stored = Pixel { created_at: stored.created_at, ..pixel.clone() };
+        match tables.pixels.get_mut(&was.id).filter(|stored| stored.project_id == was.project_id) {
+            None => Ok(false),
+            Some(stored) if stored != was => Err(StoreError::Stale),
+            Some(stored) => {
+                *stored = Pixel {
+                    name: becomes.name.clone(),
+                    settings: becomes.settings.clone(),
+                    archived_at: becomes.archived_at,
+                    ..was.clone()
+                };
                 Ok(true)
             }
-            Some(_) | None => Ok(false),
         }
     }
 

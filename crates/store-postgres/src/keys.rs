@@ -138,12 +138,31 @@ impl Keys for PostgresStore {
         .await
     }
 
-    async fn revoke_key(&self, id: KeyId, at: Timestamp) -> Result<bool, StoreError> {
+    async fn key(&self, project: Option<ProjectId>, id: KeyId) -> Result<Option<ApiKey>, StoreError> {
+        self.ask(move |connection| {
+            let mut meant = api_keys::table.find(id.0).select(KeyRow::as_select()).into_boxed();
+            if let Some(project) = project {
+                meant = meant.filter(api_keys::project_id.eq(project.0));
+            }
+            Ok(meant.first(connection).optional()?.map(KeyRow::key).transpose()?)
+        })
+        .await
+    }
+
+    async fn revoke_key(
+        &self,
+        project: Option<ProjectId>,
+        id: KeyId,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
         self.change(move |connection| {
-            let known = diesel::update(api_keys::table.find(id.0))
+            let mut meant = diesel::update(api_keys::table.find(id.0))
                 .set(api_keys::revoked_at.eq(coalesce(api_keys::revoked_at, Some(At(at)))))
-                .execute(connection)?;
-            Ok(known == 1)
+                .into_boxed();
+            if let Some(project) = project {
+                meant = meant.filter(api_keys::project_id.eq(project.0));
+            }
+            Ok(meant.execute(connection)? == 1)
         })
         .await
     }

@@ -151,20 +151,35 @@ impl Projects for PostgresStore {
         .await
     }
 
-    async fn update_project(&self, project: &Project) -> Result<bool, StoreError> {
-        let row = ProjectRow::of(project)?;
+    async fn update_project(&self, was: &Project, becomes: &Project) -> Result<bool, StoreError> {
+        let (was, row) = (was.clone(), ProjectRow::of(becomes)?);
         self.change(move |connection| {
-            let updated = diesel::update(projects::table.find(row.project_id))
-                .set((
-                    projects::slug.eq(&row.slug),
-                    projects::name.eq(&row.name),
-                    projects::settings.eq(&row.settings),
-                    projects::archived_at.eq(row.archived_at),
-                ))
-                .execute(connection)
-                .map_err(Failure::from)
-                .map_err(|failure| if failure.is_unique_violation() { taken(&row.slug) } else { failure })?;
-            Ok(updated == 1)
+            connection.transaction(|connection| {
+                // Who comes second waits for the row, and then reads it as the first has left it.
+                let stored = projects::table
+                    .find(was.id.0)
+                    .select(ProjectRow::as_select())
+                    .for_no_key_update()
+                    .first(connection)
+                    .optional()?;
+                let Some(stored) = stored.map(ProjectRow::project).transpose()? else { return Ok(false) };
+                if stored != was {
+                    return Err(StoreError::Stale.into());
+                }
+                let updated = diesel::update(projects::table.find(was.id.0))
+                    .set((
+                        projects::slug.eq(&row.slug),
+                        projects::name.eq(&row.name),
+                        projects::settings.eq(&row.settings),
+                        projects::archived_at.eq(row.archived_at),
+                    ))
+                    .execute(connection)
+                    .map_err(Failure::from)
+                    .map_err(
+                        |failure| if failure.is_unique_violation() { taken(&row.slug) } else { failure },
+                    )?;
+                Ok(updated == 1)
+            })
         })
         .await
     }
@@ -223,20 +238,28 @@ impl Projects for PostgresStore {
         .await
     }
 
-    async fn update_pixel(&self, pixel: &Pixel) -> Result<bool, StoreError> {
-        let row = PixelRow::of(pixel)?;
+    async fn update_pixel(&self, was: &Pixel, becomes: &Pixel) -> Result<bool, StoreError> {
+        let (was, row) = (was.clone(), PixelRow::of(becomes)?);
         self.change(move |connection| {
-            let meant = pixels::table
-                .filter(pixels::pixel_id.eq(&row.pixel_id))
-                .filter(pixels::project_id.eq(row.project_id));
-            let updated = diesel::update(meant)
-                .set((
-                    pixels::name.eq(&row.name),
-                    pixels::settings.eq(&row.settings),
-                    pixels::archived_at.eq(row.archived_at),
-                ))
-                .execute(connection)?;
-            Ok(updated == 1)
+            connection.transaction(|connection| {
+                let meant = pixels::table
+                    .filter(pixels::pixel_id.eq(was.id.as_str()))
+                    .filter(pixels::project_id.eq(was.project_id.0));
+                let stored =
+                    meant.select(PixelRow::as_select()).for_no_key_update().first(connection).optional()?;
+                let Some(stored) = stored.map(PixelRow::pixel).transpose()? else { return Ok(false) };
+                if stored != was {
+                    return Err(StoreError::Stale.into());
+                }
+                let updated = diesel::update(meant)
+                    .set((
+                        pixels::name.eq(&row.name),
+                        pixels::settings.eq(&row.settings),
+                        pixels::archived_at.eq(row.archived_at),
+                    ))
+                    .execute(connection)?;
+                Ok(updated == 1)
+            })
         })
         .await
     }

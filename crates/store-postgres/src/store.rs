@@ -61,8 +61,9 @@ impl PostgresStore {
     pub async fn connect(url: &str, settings: PostgresSettings) -> Result<Self, StoreError> {
         let server = Server::new(url, settings.connect_timeout, settings.statement_timeout)
             .map_err(StoreError::rejected)?;
-        let pool = |size| {
+        let pool = |name, size| {
             let pool = PoolSettings {
+                name,
                 size,
                 acquire_timeout: settings.acquire_timeout,
                 min_idle: Some(1),
@@ -74,6 +75,7 @@ impl PostgresStore {
         let first = Pool::new(
             server.clone(),
             PoolSettings {
+                name: "first",
                 size: 1,
                 acquire_timeout: settings.connect_timeout,
                 min_idle: Some(0),
@@ -87,7 +89,12 @@ impl PostgresStore {
             move |connection| clock.set(connection)
         })
         .await?;
-        Ok(Self { writers: pool(settings.writers), readers: pool(settings.readers), server, clock })
+        Ok(Self {
+            writers: pool("writers", settings.writers),
+            readers: pool("readers", settings.readers),
+            server,
+            clock,
+        })
     }
 
     /// Asks something of the database. Asked again once, on another connection, when the first was found cut.

@@ -88,17 +88,17 @@ impl SqliteStore {
     /// No such URL.
     pub fn open(url: &str) -> Result<Self, SqliteUrlError> {
         let path = path_of(url)?;
-        let pool = |size, acquire_timeout, min_idle, setup| {
-            let settings = PoolSettings { size, acquire_timeout, min_idle, check: Check::Never };
+        let pool = |name, size, acquire_timeout, min_idle, setup| {
+            let settings = PoolSettings { name, size, acquire_timeout, min_idle, check: Check::Never };
             Pool::new(Manager::new(path), settings, Some(Box::new(Setup(setup))))
         };
         Ok(Self {
             path: path.into(),
-            writer: pool(1, WRITER_TIMEOUT, Some(1), WRITER),
+            writer: pool("writer", 1, WRITER_TIMEOUT, Some(1), WRITER),
             // Made when first asked for: two connections that meet a new file at once get in each other's way while
             // the writer changes its journal's mode.
-            readers: pool(READERS, READER_TIMEOUT, Some(0), READER),
-            checkpointer: pool(1, WRITER_TIMEOUT, Some(0), CHECKPOINTER),
+            readers: pool("readers", READERS, READER_TIMEOUT, Some(0), READER),
+            checkpointer: pool("checkpointer", 1, WRITER_TIMEOUT, Some(0), CHECKPOINTER),
             events_in_log: Arc::default(),
         })
     }

@@ -74,6 +74,18 @@ fn insert(connection: &mut SqliteConnection, row: &KeyRow) -> Outcome<()> {
     }
 }
 
+fn key_in_view(
+    connection: &mut SqliteConnection,
+    project: Option<ProjectId>,
+    id: KeyId,
+) -> Outcome<Option<ApiKey>> {
+    let mut key = api_keys::table.find(id.0.as_bytes().as_slice()).select(KeyRow::as_select()).into_boxed();
+    if let Some(project) = project {
+        key = key.filter(api_keys::project_id.eq(project.0.as_bytes().to_vec()));
+    }
+    Ok(key.first(connection).optional()?.map(KeyRow::read).transpose()?)
+}
+
 #[async_trait]
 impl Keys for SqliteStore {
     async fn create_key(&self, key: &ApiKey) -> Result<(), StoreError> {
@@ -125,13 +137,24 @@ impl Keys for SqliteStore {
         .await
     }
 
-    async fn revoke_key(&self, id: KeyId, at: Timestamp) -> Result<bool, StoreError> {
+    async fn key(&self, project: Option<ProjectId>, id: KeyId) -> Result<Option<ApiKey>, StoreError> {
+        self.read(move |connection| key_in_view(connection, project, id)).await
+    }
+
+    async fn revoke_key(
+        &self,
+        project: Option<ProjectId>,
+        id: KeyId,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
         self.write(move |connection| {
-            let key = api_keys::table.find(id.0.as_bytes().as_slice());
-            diesel::update(key.filter(api_keys::revoked_at.is_null()))
-                .set(api_keys::revoked_at.eq(at.micros()))
-                .execute(connection)?;
-            Ok(diesel::select(diesel::dsl::exists(key)).get_result(connection)?)
+            let Some(key) = key_in_view(connection, project, id)? else { return Ok(false) };
+            if key.revoked_at.is_none() {
+                diesel::update(api_keys::table.find(id.0.as_bytes().as_slice()))
+                    .set(api_keys::revoked_at.eq(at.micros()))
+                    .execute(connection)?;
+            }
+            Ok(true)
         })
         .await
     }

@@ -137,11 +137,17 @@ impl Projects for SqliteStore {
         .await
     }
 
-    async fn update_project(&self, project: &Project) -> Result<bool, StoreError> {
-        let project = project.clone();
+    async fn update_project(&self, was: &Project, becomes: &Project) -> Result<bool, StoreError> {
+        let (was, row) = (was.clone(), ProjectRow::of(becomes)?);
         self.write(move |connection| {
-            let row = ProjectRow::of(&project)?;
-            let updated = diesel::update(projects::table.find(row.project_id))
+            let its_own = projects::table.find(was.id.0.as_bytes().as_slice());
+            let stored = its_own.select(ProjectRow::as_select()).first(connection).optional()?;
+            let Some(stored) = stored.map(ProjectRow::read).transpose()? else { return Ok(false) };
+            if stored != was {
+                return Err(Failure::Store(StoreError::Stale));
+            }
+            let slug = row.slug.clone();
+            let updated = diesel::update(its_own)
                 .set((
                     projects::slug.eq(row.slug),
                     projects::name.eq(row.name),
@@ -150,9 +156,7 @@ impl Projects for SqliteStore {
                 ))
                 .execute(connection);
             match updated {
-                Err(error) if is_unique_violation(&error) => {
-                    Err(Failure::Store(StoreError::Taken(project.slug.as_str().to_owned())))
-                }
+                Err(error) if is_unique_violation(&error) => Err(Failure::Store(StoreError::Taken(slug))),
                 other => Ok(other? > 0),
             }
         })
@@ -210,10 +214,17 @@ impl Projects for SqliteStore {
         .await
     }
 
-    async fn update_pixel(&self, pixel: &Pixel) -> Result<bool, StoreError> {
-        let row = PixelRow::of(pixel)?;
+    async fn update_pixel(&self, was: &Pixel, becomes: &Pixel) -> Result<bool, StoreError> {
+        let (was, row) = (was.clone(), PixelRow::of(becomes)?);
         self.write(move |connection| {
-            let its_own = pixels::table.find(row.pixel_id).filter(pixels::project_id.eq(row.project_id));
+            let its_own = pixels::table
+                .find(was.id.as_str())
+                .filter(pixels::project_id.eq(was.project_id.0.as_bytes().as_slice()));
+            let stored = its_own.select(PixelRow::as_select()).first(connection).optional()?;
+            let Some(stored) = stored.map(PixelRow::read).transpose()? else { return Ok(false) };
+            if stored != was {
+                return Err(Failure::Store(StoreError::Stale));
+            }
             let updated = diesel::update(its_own)
                 .set((
                     pixels::name.eq(row.name),

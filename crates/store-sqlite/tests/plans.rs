@@ -144,7 +144,8 @@ async fn manage(stores: &Stores, tenant: &Tenant) {
     keys.key_by_hash(&key.hash).await.expect("the store answers");
     keys.key_used(key.id, at(1)).await.expect("the store answers");
     keys.keys(Some(tenant.id()), &Page::first(10)).await.expect("the store answers");
-    keys.revoke_key(key.id, at(2)).await.expect("the store answers");
+    keys.key(Some(tenant.id()), key.id).await.expect("the store answers");
+    keys.revoke_key(None, key.id, at(2)).await.expect("the store answers");
     let page = stores.visits.events(tenant.id(), None, 2).await.expect("the store answers");
     let last = page.last().map(|stored| (stored.event.id, stored.event.pixel_id.clone()));
     stores.visits.events(tenant.id(), last, 2).await.expect("the store answers");

@@ -225,9 +225,10 @@ async fn a_job_without_a_connection_waits_and_one_whose_project_turned_it_off_is
     let (_trigger, due) = shutdown::channel();
     assert_eq!(nowhere.pass(&due).await.unwrap(), 1);
     assert_eq!(world.job().status, JobStatus::Pending);
-    let mut project = world.site.pixel.project.clone();
-    project.settings.crm.enabled = false;
-    world.site.store.update_project(&project).await.unwrap();
+    let project = &world.site.pixel.project;
+    let mut without = project.clone();
+    without.settings.crm.enabled = false;
+    assert!(world.site.store.update_project(project, &without).await.unwrap());
     world.pass_at(20).await;
     assert_eq!((world.job().status, world.updates().len()), (JobStatus::Skipped, 0));
 }

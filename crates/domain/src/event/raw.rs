@@ -7,7 +7,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::form;
+use super::{EventKind, form};
 use crate::signals::{self, Recognised};
 
 /// How many form fields, properties or `utm_*` parameters beyond the known ones of one message are read; further ones
@@ -72,6 +72,16 @@ impl<'a> RawEvent<'a> {
     /// Whether it names a page.
     pub fn has_page_url(&self) -> bool {
         self.text("page_url").is_some_and(|text| !text.is_empty())
+    }
+
+    /// Whether it may be a submitted form: it says so, or carries a form's fields. What it is, parsing tells.
+    pub fn may_submit(&self) -> bool {
+        let has_fields = match &self.form {
+            Some(RawForm::Fields(fields)) => !fields.is_empty(),
+            Some(RawForm::Text(text)) => !text.trim().is_empty(),
+            Some(RawForm::Other) | None => false,
+        };
+        has_fields || self.text("event_type").and_then(EventKind::parse) == Some(EventKind::FormSubmit)
     }
 
     /// Names the page.
@@ -407,6 +417,23 @@ mod tests {
         assert!(
             raw.parameters.iter().any(|(name, value)| name == "utm_source" && *value == Scalar::Integer(12))
         );
+    }
+
+    #[test]
+    fn what_says_so_or_carries_fields_may_be_a_submitted_form() {
+        for (json, may_submit) in [
+            (r#"{"event_type":"form_submit"}"#, true),
+            (r#"{"event_type":" form_submission "}"#, true),
+            (r#"{"form_data":{"email":"a@x.example"}}"#, true),
+            (r#"{"event_type":"pageview","form_data":"{\"email\":\"a@x.example\"}"}"#, true),
+            (r#"{"event_type":"pageview"}"#, false),
+            (r#"{"form_data":{}}"#, false),
+            (r#"{"form_data":" "}"#, false),
+            (r#"{"form_data":[1]}"#, false),
+            ("{}", false),
+        ] {
+            assert_eq!(read(json).unwrap().may_submit(), may_submit, "{json}");
+        }
     }
 
     #[test]

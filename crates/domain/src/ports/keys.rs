@@ -32,11 +32,23 @@ pub trait Keys: Send + Sync {
     /// `Transient`; `Corrupt`.
     async fn keys(&self, project: Option<ProjectId>, page: &Page<KeyId>) -> Result<Vec<ApiKey>, StoreError>;
 
-    /// Revokes a key; one that is revoked already keeps its time. `false` where there is none.
+    /// One key, whatever its state; with a project, where it is bound to it.
+    ///
+    /// # Errors
+    /// `Transient`; `Corrupt`.
+    async fn key(&self, project: Option<ProjectId>, id: KeyId) -> Result<Option<ApiKey>, StoreError>;
+
+    /// Revokes a key; one that is revoked already keeps its time. `false` where there is none; with a project, where
+    /// none is bound to it.
     ///
     /// # Errors
     /// `Transient`.
-    async fn revoke_key(&self, id: KeyId, at: Timestamp) -> Result<bool, StoreError>;
+    async fn revoke_key(
+        &self,
+        project: Option<ProjectId>,
+        id: KeyId,
+        at: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// Remembers that a key was presented.
     ///

@@ -31,11 +31,12 @@ pub trait Projects: Send + Sync {
     /// `Transient`; `Corrupt`.
     async fn projects(&self, page: &Page<ProjectId>) -> Result<Vec<Project>, StoreError>;
 
-    /// Replaces name, slug, settings and archive mark of the project with that id. `false` where there is none.
+    /// Gives the project `was` name, slug, settings and archive mark of `becomes`, if it still is as `was` says: in
+    /// one step, whoever else tries at the same moment. `false` where there is none with that id.
     ///
     /// # Errors
-    /// `Taken` when another project has the slug; `Transient`.
-    async fn update_project(&self, project: &Project) -> Result<bool, StoreError>;
+    /// `Stale` when it is otherwise by now; `Taken` when another project has the slug; `Transient`; `Corrupt`.
+    async fn update_project(&self, was: &Project, becomes: &Project) -> Result<bool, StoreError>;
 
     /// Creates a pixel, or answers the one of the same project that already has its id.
     ///
@@ -55,11 +56,12 @@ pub trait Projects: Send + Sync {
     /// `Transient`; `Corrupt`.
     async fn pixels(&self, project: ProjectId, page: &Page<PixelId>) -> Result<Vec<Pixel>, StoreError>;
 
-    /// Replaces name, settings and archive mark of the pixel with that id in its project. `false` where there is none.
+    /// Gives the pixel `was` name, settings and archive mark of `becomes`, if it still is as `was` says: in one step,
+    /// whoever else tries at the same moment. `false` where there is none with that id in the project of `was`.
     ///
     /// # Errors
-    /// `Transient`.
-    async fn update_pixel(&self, pixel: &Pixel) -> Result<bool, StoreError>;
+    /// `Stale` when it is otherwise by now; `Transient`; `Corrupt`.
+    async fn update_pixel(&self, was: &Pixel, becomes: &Pixel) -> Result<bool, StoreError>;
 
     /// What an event sent to a pixel is judged by. The one look-up that starts from a public id and so names no
     /// project: it answers which.

@@ -1,14 +1,15 @@
 //! What browsers load: the pixel script, the front page, the demo site.
 
 use actix_web::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, EntityTag, HeaderName,
-    IfNoneMatch, LOCATION, REFERRER_POLICY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, EntityTag, IfNoneMatch,
+    LOCATION, REFERRER_POLICY,
 };
 use actix_web::web::Bytes;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use crate::problem::Problem;
+use crate::security::CROSS_ORIGIN_RESOURCE_POLICY;
 
 /// What is embedded of `static/`.
 #[derive(RustEmbed)]
@@ -26,7 +27,8 @@ const INDEX_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'
 /// As a careful site would have it: what the pixel needs is scripts and connections to one origin.
 const DEMO_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                            base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+/// As browsers have it for a site that says nothing: the pixel sees the referrers it sees elsewhere.
+const DEMO_REFERRERS: &str = "strict-origin-when-cross-origin";
 
 pub(super) async fn pixel_script(request: HttpRequest) -> HttpResponse {
     serve(&request, PIXEL_SCRIPT, |response| {
@@ -44,7 +46,6 @@ pub(super) async fn index(request: HttpRequest) -> HttpResponse {
         .content_type("text/html; charset=utf-8")
         .insert_header((CACHE_CONTROL, "no-cache"))
         .insert_header((CONTENT_SECURITY_POLICY, INDEX_POLICY))
-        .insert_header((REFERRER_POLICY, "no-referrer"))
         .body(page)
 }
 
@@ -58,7 +59,10 @@ pub(super) async fn of_index(request: HttpRequest, name: web::Path<String>) -> H
 }
 
 pub(super) async fn to_demo() -> HttpResponse {
-    HttpResponse::PermanentRedirect().insert_header((LOCATION, "/demo/")).finish()
+    HttpResponse::PermanentRedirect()
+        .insert_header((LOCATION, "/demo/"))
+        .insert_header((REFERRER_POLICY, DEMO_REFERRERS))
+        .finish()
 }
 
 pub(super) async fn of_demo(request: HttpRequest, name: web::Path<String>) -> HttpResponse {
@@ -73,14 +77,18 @@ pub(super) async fn of_demo_thanks(request: HttpRequest) -> HttpResponse {
 /// Where the demo site's form goes, as a form on any site goes to that site. What it holds is not read: the pixel has
 /// seen it.
 pub(super) async fn demo_form() -> HttpResponse {
-    HttpResponse::SeeOther().insert_header((LOCATION, "/demo/thanks.html")).finish()
+    HttpResponse::SeeOther()
+        .insert_header((LOCATION, "/demo/thanks.html"))
+        .insert_header((REFERRER_POLICY, DEMO_REFERRERS))
+        .finish()
 }
 
 fn demo_file(request: &HttpRequest, name: &str) -> HttpResponse {
     serve(request, &format!("demo/{name}"), |response| {
         response
             .insert_header((CACHE_CONTROL, "no-cache"))
-            .insert_header((CONTENT_SECURITY_POLICY, DEMO_POLICY));
+            .insert_header((CONTENT_SECURITY_POLICY, DEMO_POLICY))
+            .insert_header((REFERRER_POLICY, DEMO_REFERRERS));
     })
 }
 

@@ -1,10 +1,13 @@
 //! `GET /api/track/pixel.gif`: an event as an image, for pages without scripts.
 
-use actix_web::http::header::{CACHE_CONTROL, HeaderName, SET_COOKIE};
+use actix_web::http::header::{CACHE_CONTROL, SET_COOKIE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use leadtrail_domain::event::RawEvent;
 use url::form_urlencoded;
 
+use super::track::X_LEADTRAIL_DROPPED;
+use crate::limits::Allowance;
+use crate::security::CROSS_ORIGIN_RESOURCE_POLICY;
 use crate::server::State;
 use crate::take::{Taken, take};
 
@@ -12,8 +15,6 @@ use crate::take::{Taken, take};
 const GIF: &[u8] =
     b"GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff\x21\xf9\x04\x01\x00\x00\x00\x00\
                      \x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02\x02\x44\x01\x00\x3b";
-
-const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Answers the image whatever becomes of the event: a broken image would be the site's shame, not ours.
 pub(super) async fn get(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
@@ -28,12 +29,20 @@ pub(super) async fn get(state: web::Data<State>, request: HttpRequest) -> HttpRe
     if let Some(page) = sender.referer.filter(|_| !raw.has_page_url()) {
         raw.set_page_url(page);
     }
-    match take(&state, &sender, None, &raw).await {
+    let allowance = Allowance::of(&state.limiters, state.client(&request));
+    match take(&state, &sender, None, &allowance, &raw).await {
         Ok(Taken::Stored { set_cookie: Some(cookie), .. }) => {
             response.insert_header((SET_COOKIE, cookie));
         }
         Ok(Taken::Stored { set_cookie: None, .. } | Taken::Dropped(_)) => {}
-        Err(refusal) => refusal.log(),
+        Err(refusal) => {
+            refusal.log();
+            if let (true, Some(reason)) = (refusal.is_temporary(), refusal.outcome().reason()) {
+                response.insert_header((X_LEADTRAIL_DROPPED, reason));
+            }
+        }
     }
-    response.body(GIF)
+    let mut response = response.body(GIF);
+    allowance.tell(response.headers_mut());
+    response
 }

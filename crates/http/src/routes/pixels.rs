@@ -6,7 +6,7 @@ use actix_web::http::header::LOCATION;
 use leadtrail_app::projects::{self, Change};
 use leadtrail_domain::id::{PixelId, ProjectId};
 use leadtrail_domain::ports::Created;
-use leadtrail_domain::project::{Pixel, PixelSettings};
+use leadtrail_domain::project::{ConsentMode, Pixel, PixelSettings};
 use leadtrail_domain::time::Timestamp;
 use serde::Serialize;
 
@@ -28,7 +28,7 @@ struct PixelBody<'a> {
 }
 
 impl<'a> PixelBody<'a> {
-    fn of(pixel: &'a Pixel, base: &str) -> Self {
+    fn of(pixel: &'a Pixel, consent: ConsentMode, base: &str) -> Self {
         Self {
             id: &pixel.id,
             project_id: pixel.project_id,
@@ -36,7 +36,7 @@ impl<'a> PixelBody<'a> {
             settings: &pixel.settings,
             created_at: pixel.created_at,
             archived_at: pixel.archived_at,
-            snippet: projects::snippet(base, &pixel.id),
+            snippet: projects::snippet(base, &pixel.id, consent),
         }
     }
 }
@@ -52,7 +52,8 @@ pub(super) async fn list(asked: Asked) -> Answer {
     let project = asked.project().await?;
     let found = asked.projects().pixels(project.id, &listing.page()).await?;
     let base = asked.base_url();
-    let bodies: Vec<_> = found.iter().map(|pixel| PixelBody::of(pixel, &base)).collect();
+    let consent = project.settings.consent;
+    let bodies: Vec<_> = found.iter().map(|pixel| PixelBody::of(pixel, consent, &base)).collect();
     Ok(listing.answer(bodies, |body| body.id.clone()))
 }
 
@@ -67,12 +68,12 @@ pub(super) async fn create(asked: Asked) -> Answer {
         Created::Existing(pixel) => (StatusCode::OK, pixel),
     };
     let place = format!("/api/projects/pixels/{}", pixel.id);
-    let body = PixelBody::of(pixel, &asked.base_url());
+    let body = PixelBody::of(pixel, project.settings.consent, &asked.base_url());
     Ok(HttpResponse::build(status).insert_header((LOCATION, place)).json(body))
 }
 
 pub(super) async fn show(asked: Asked) -> Answer {
-    Ok(shown(&asked, &find(&asked).await?))
+    shown(&asked, &find(&asked).await?).await
 }
 
 pub(super) async fn replace(asked: Asked) -> Answer {
@@ -85,19 +86,19 @@ pub(super) async fn merge(asked: Asked) -> Answer {
 
 pub(super) async fn archive(asked: Asked) -> Answer {
     let pixel = find(&asked).await?;
-    Ok(shown(&asked, &projects::archive_pixel(asked.projects(), pixel, asked.now).await?))
+    shown(&asked, &projects::archive_pixel(asked.projects(), pixel, asked.now).await?).await
 }
 
 pub(super) async fn snippet(asked: Asked) -> Answer {
     let pixel = find(&asked).await?;
-    let snippet = projects::snippet(&asked.base_url(), &pixel.id);
+    let snippet = projects::snippet(&asked.base_url(), &pixel.id, consent_of(&asked, &pixel).await?);
     Ok(HttpResponse::Ok().json(SnippetBody { pixel_id: &pixel.id, snippet }))
 }
 
 async fn update(asked: &Asked, change: Change) -> Answer {
     let pixel = find(asked).await?;
     let input = asked.input().await?;
-    Ok(shown(asked, &projects::update_pixel(asked.projects(), pixel, input, change).await?))
+    shown(asked, &projects::update_pixel(asked.projects(), pixel, input, change).await?).await
 }
 
 async fn find(asked: &Asked) -> Result<Pixel, Problem> {
@@ -105,6 +106,13 @@ async fn find(asked: &Asked) -> Result<Pixel, Problem> {
     found.ok_or(Problem::NotFound)
 }
 
-fn shown(asked: &Asked, pixel: &Pixel) -> HttpResponse {
-    HttpResponse::Ok().json(PixelBody::of(pixel, &asked.base_url()))
+/// What the project of a pixel in view says of consent.
+async fn consent_of(asked: &Asked, pixel: &Pixel) -> Result<ConsentMode, Problem> {
+    let project = asked.projects().project(pixel.project_id).await?.ok_or(Problem::NotFound)?;
+    Ok(project.settings.consent)
+}
+
+async fn shown(asked: &Asked, pixel: &Pixel) -> Answer {
+    let consent = consent_of(asked, pixel).await?;
+    Ok(HttpResponse::Ok().json(PixelBody::of(pixel, consent, &asked.base_url())))
 }

@@ -3,12 +3,13 @@
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, SET_COOKIE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::future::join_all;
-use leadtrail_domain::event::Unwanted;
+use leadtrail_domain::event::{RawEvent, Unwanted};
 use leadtrail_domain::id::{EventId, SessionId, VisitorCookie, VisitorId};
 use leadtrail_domain::touch::Attribution;
 use leadtrail_domain::visit::Answer;
 use serde::Serialize;
 
+use crate::limits::Allowance;
 use crate::message::{Message, Text};
 use crate::refusal::{Refusal, RefusalBody};
 use crate::sender::Sender;
@@ -16,8 +17,8 @@ use crate::server::State;
 use crate::take::{Taken, take};
 use crate::{access, body, cors};
 
-/// Why an event was not kept, where the project wants it so.
-const X_LEADTRAIL_DROPPED: HeaderName = HeaderName::from_static("x-leadtrail-dropped");
+/// Why an event was not kept, where the project wants it so or an image cannot say it.
+pub(super) const X_LEADTRAIL_DROPPED: HeaderName = HeaderName::from_static("x-leadtrail-dropped");
 
 /// What one event of a batch is answered.
 #[derive(Serialize)]
@@ -58,26 +59,52 @@ pub(super) async fn preflight(state: web::Data<State>, request: HttpRequest) -> 
 
 pub(super) async fn post(state: web::Data<State>, request: HttpRequest) -> HttpResponse {
     let sender = state.sender(&request);
-    let mut response = answer(&state, &sender, &request).await.unwrap_or_else(|refusal| refusal.response());
+    let allowance = Allowance::of(&state.limiters, state.client(&request));
+    let answer = answer(&state, &sender, &allowance, &request).await;
+    let mut response = answer.unwrap_or_else(|refusal| refusal.response());
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    allowance.tell(response.headers_mut());
     cors::allow(&sender, &mut response);
     response
 }
 
-async fn answer(state: &State, sender: &Sender<'_>, request: &HttpRequest) -> Result<HttpResponse, Refusal> {
-    let body = body::read(state, request).await?;
+async fn answer(
+    state: &State,
+    sender: &Sender<'_>,
+    allowance: &Allowance<'_>,
+    request: &HttpRequest,
+) -> Result<HttpResponse, Refusal> {
+    // What cannot be judged as an event counts as one, and costs one.
+    let refused = |refusal| counted(state, allowance.charge_refused(refusal), 1);
+    let body = body::read(state, request).await.map_err(refused)?;
     let text = Text::of(&body.bytes);
-    let message = text.message()?;
-    let key = access::offered_key(state, request, state.collector.clock.now()).await?;
+    let message = text.message().map_err(refused)?;
+    let key = access::offered_key(state, request, state.collector.clock.now()).await;
+    let key = key.map_err(|error| counted(state, error.into(), message.events()))?;
     let key = key.as_deref();
     match message {
-        Message::Single(raw) => take(state, sender, key, &raw).await.map(single),
+        Message::Single(raw) => take(state, sender, key, allowance, &raw).await.map(single),
         Message::Batch(items) => {
-            let items = items.into_iter().map(async |item| take(state, sender, key, &item?).await);
+            if items.is_empty() {
+                allowance.charge(&RawEvent::default())?;
+            }
+            // They are charged in their order: each is polled as far as that before the next.
+            let items = items.into_iter().map(async |item| {
+                let raw = item.map_err(refused)?;
+                take(state, sender, key, allowance, &raw).await
+            });
             let taken = join_all(items).await;
             Ok(batch(taken))
         }
     }
+}
+
+/// Counts so many events that never come to be judged one by one.
+fn counted(state: &State, refusal: Refusal, events: usize) -> Refusal {
+    for _ in 0..events {
+        state.measures.events.received().ended(refusal.outcome());
+    }
+    refusal
 }
 
 fn single(taken: Taken) -> HttpResponse {

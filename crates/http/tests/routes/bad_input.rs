@@ -204,6 +204,17 @@ async fn a_wrong_type_in_any_other_field_costs_only_that_field() {
 }
 
 #[tokio::test]
+async fn a_number_beyond_all_bounds_costs_only_itself() {
+    for number in ["1e999", "-1e999", &format!("1{}", "0".repeat(400))] {
+        let body = format!(
+            r#"{{"pixel_id":"demo","page_url":"https://a.example/","page_title":"kept","value":{number},"x":[{number}]}}"#
+        );
+        let event = assert_stored(body).await;
+        assert_eq!((event.page_title.as_deref(), event.value), (Some("kept"), None));
+    }
+}
+
+#[tokio::test]
 async fn a_compressed_body_and_other_types_are_refused() {
     let service = Service::start().await;
     let body = pageview().to_string();

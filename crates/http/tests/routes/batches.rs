@@ -23,6 +23,10 @@ async fn a_bad_item_in_the_middle_never_costs_its_neighbours() {
         "null",
         "[[[]]]",
         "7",
+        "",
+        "nonsense",
+        r#"{"pixel_id":"demo",}"#,
+        r#"{"pixel_id":demo}"#,
         &*large,
     ] {
         let service = Service::start().await;

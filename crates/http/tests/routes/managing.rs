@@ -103,6 +103,19 @@ async fn a_pixel_is_created_once_shown_changed_and_archived() {
     assert_eq!(snippet, made["snippet"]);
     let base = format!("http://{}/static/pixel.js", service.address);
     assert!(snippet.as_str().unwrap().contains(&base), "{snippet}");
+    let requires_consent = json!({"settings": {"consent": "required"}});
+    admin.send(Method::PATCH, "/api/projects/demo", requires_consent, StatusCode::OK).await;
+    for (path, place) in [
+        ("/api/pixels/site/snippet", "/snippet"),
+        ("/api/projects/pixels/site", "/snippet"),
+        ("/api/projects/demo/pixels", "/data/0/snippet"),
+    ] {
+        let shown = admin.get(path).await;
+        let snippet = shown.pointer(place).and_then(Value::as_str).expect("a snippet");
+        assert!(snippet.contains(r#" data-consent="required""#), "{path}: {snippet}");
+    }
+    let default = json!({"settings": {"consent": null}});
+    admin.send(Method::PATCH, "/api/projects/demo", default, StatusCode::OK).await;
 
     let change = json!({"name": "Shop", "settings": {"form_fields": [" Phone "]}});
     let patched = admin.send(Method::PATCH, path, change, StatusCode::OK).await;
@@ -358,4 +371,46 @@ async fn a_store_that_does_not_answer_is_503_and_lets_nobody_in() {
     assert!(reply.header("retry-after").is_some());
     service.store.set_unavailable(false);
     assert!(service.store.project(service.project).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn changes_of_one_project_at_the_same_moment_all_survive() {
+    let service = Service::start().await;
+    let admin = Bearer::admin(&service).await;
+    let patches = [
+        json!({"settings": {"retention_days": 30}}),
+        json!({"settings": {"time_zone": "Europe/Berlin"}}),
+        json!({"settings": {"consent": "required"}}),
+        json!({"settings": {"gpc": "honour"}}),
+        json!({"settings": {"ip": "none"}}),
+        json!({"settings": {"bots": "mark"}}),
+        json!({"settings": {"split_sessions_on_campaign": true}}),
+        json!({"settings": {"ignore_referrers": ["pay.example"]}}),
+        json!({"settings": {"crm": {"enabled": false}}}),
+        json!({"settings": {"crm": {"touch": "session"}}}),
+        json!({"settings": {"crm": {"visited_pages_max": 7}}}),
+        json!({"name": "Renamed"}),
+    ];
+    let changes = patches
+        .iter()
+        .map(|patch| admin.send(Method::PATCH, "/api/projects/demo", patch.clone(), StatusCode::OK));
+    futures::future::join_all(changes).await;
+    let mut expected = admin.get("/api/projects/demo").await;
+    let found = expected.clone();
+    for patch in &patches {
+        merge(&mut expected, patch);
+    }
+    assert_eq!(found, expected);
+}
+
+/// JSON merge patch (RFC 7396), of what has no nulls.
+fn merge(target: &mut Value, patch: &Value) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(patch)) => {
+            for (key, value) in patch {
+                merge(target.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (target, patch) => *target = patch.clone(),
+    }
 }

@@ -26,6 +26,8 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use crate::log;
+
 pub(crate) const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
 /// Read once for all services: it takes a moment, and nothing that a test does changes it.
@@ -75,6 +77,7 @@ impl Service {
 
     /// A service with a pixel `demo`, and one `archived` that collects no more.
     pub(crate) async fn with(setup: Setup) -> Self {
+        log::start();
         let store = Arc::new(MemoryStore::new());
         let project = Project { settings: setup.project, ..project() };
         store.create_project(&project).await.expect("a memory store takes a project");
@@ -96,6 +99,7 @@ impl Service {
             enrich: KNOWLEDGE.clone(),
             clock: store.clone(),
             maintenance: setup.maintenance.unwrap_or_else(|| store.clone()),
+            metrics: Arc::new(|| "a_number 1\n".to_owned()),
             settings: HttpSettings { workers: NonZeroUsize::new(2), ..setup.settings },
         };
         let (address, server) = listen(collector, ([127, 0, 0, 1], 0).into()).expect("a free port");

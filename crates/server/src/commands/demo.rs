@@ -18,6 +18,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::serve::{Service, StopSignal};
 use super::{crm, pixel, project};
 use crate::cli::{Common, DemoArgs, Setting};
+use crate::measures::Measures;
 use crate::output;
 use crate::settings::{Flags, Layers, Settings};
 use crate::{telemetry, wiring};
@@ -53,6 +54,8 @@ pub(super) async fn run(
             ("crm.sandbox.file", folder.path().join("sandbox-crm.json").display().to_string()),
             ("sync.delay", SYNC_DELAY.to_owned()),
             ("sync.poll", SYNC_POLL.to_owned()),
+            // Everybody who looks at it, scripts too, is one client: this machine.
+            ("limits.tracking", "off".to_owned()),
         ],
     };
     let layers =
@@ -60,6 +63,7 @@ pub(super) async fn run(
     let settings = Settings::from_layers(&layers)?;
     telemetry::start(&settings.log);
 
+    let measures = Measures::install()?;
     let stores = wiring::open_ready(&settings.store).await?;
     // Whoever looks at the demo is welcome, a headless browser or a script too.
     let everybody = Setting { path: "bots".to_owned(), value: "allow".to_owned() };
@@ -78,7 +82,7 @@ pub(super) async fn run(
             })?;
         }
     }
-    let service = start(&settings, &stores, &sandbox, args.bind).await?;
+    let service = start(&settings, &stores, &sandbox, &measures, args.bind).await?;
     introduce(service.address, folder.path())?;
     let view = View { sandbox, last_session: None };
     let watching = tokio::spawn(view.run(service.ingest.watch(), service.sync.watch()));
@@ -95,6 +99,7 @@ async fn start(
     settings: &Settings,
     stores: &wiring::Stores,
     sandbox: &SandboxCrm,
+    measures: &Measures,
     bind: Option<SocketAddr>,
 ) -> anyhow::Result<Service> {
     let accounts = || -> Accounts {
@@ -105,9 +110,9 @@ async fn start(
     let is_taken = |error: &anyhow::Error| {
         error.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::AddrInUse)
     };
-    match Service::start(settings, stores, accounts(), bind.unwrap_or(usual), true).await {
+    match Service::start(settings, stores, accounts(), measures, bind.unwrap_or(usual), true).await {
         Err(error) if bind.is_none() && is_taken(&error) => {
-            Service::start(settings, stores, accounts(), ([127, 0, 0, 1], 0).into(), true).await
+            Service::start(settings, stores, accounts(), measures, ([127, 0, 0, 1], 0).into(), true).await
         }
         started => started,
     }

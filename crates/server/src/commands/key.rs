@@ -1,7 +1,8 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::Context as _;
+use leadtrail_app::access::View;
 use leadtrail_app::keys::{self, KeyEntropy, NewKey};
 use leadtrail_domain::id::ProjectId;
 use leadtrail_domain::key::{ApiKey, KeySecret, Scope};
@@ -36,9 +37,8 @@ pub(super) async fn run(settings: &Settings, command: KeyCommand) -> anyhow::Res
             list(&stores, project_id, Format::of(json)).await?;
         }
         KeyCommand::Revoke { id, json } => {
-            if !stores.keys.revoke_key(id, now(&stores)).await? {
-                bail!("there is no key {id}");
-            }
+            let revoked = keys::revoke(stores.keys.as_ref(), View::All, id, now(&stores)).await?;
+            revoked.with_context(|| format!("there is no key {id}"))?;
             output::result(Format::of(json), &json!({ "id": id, "revoked": true }), || {
                 format!("revoked {id}")
             })?;

@@ -5,7 +5,7 @@ use leadtrail_app::access::View;
 use leadtrail_app::projects::{self, Change, NewPixelInput, PixelInput, snippet};
 use leadtrail_domain::id::{PixelId, ProjectId};
 use leadtrail_domain::ports::{Created, Page};
-use leadtrail_domain::project::Pixel;
+use leadtrail_domain::project::{ConsentMode, Pixel, Project};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -26,27 +26,40 @@ pub(super) async fn run(settings: &Settings, command: PixelCommand) -> anyhow::R
             let input = NewPixelInput { id, name: Some(name), settings: Some(settings) };
             let created = create(&stores, project.id, input).await?;
             let existed = matches!(created, Created::Existing(_));
-            print(json, &created.into_inner(), &base, if existed { "exists already: " } else { "created " })?;
+            let consent = project.settings.consent;
+            print(
+                json,
+                &created.into_inner(),
+                consent,
+                &base,
+                if existed { "exists already: " } else { "created " },
+            )?;
         }
         PixelCommand::List { project, json } => {
             let project = find_project(stores.projects.as_ref(), &project).await?;
-            list(&stores, project.id, &base, Format::of(json)).await?;
+            list(&stores, &project, &base, Format::of(json)).await?;
         }
-        PixelCommand::Show { id, json } => print(json, &find(&stores, &id).await?, &base, "")?,
+        PixelCommand::Show { id, json } => {
+            let pixel = find(&stores, &id).await?;
+            print(json, &pixel, consent_of(&stores, &pixel).await?, &base, "")?;
+        }
         PixelCommand::Update { id, name, origins, any_origin, json } => {
             let pixel = find(&stores, &id).await?;
             let settings = (any_origin || !origins.is_empty()).then(|| json!({ "origins": origins }));
             let input = PixelInput { name, settings };
             let pixel =
                 projects::update_pixel(stores.projects.as_ref(), pixel, input.into(), Change::Merge).await?;
-            print(json, &pixel, &base, "updated ")?;
+            print(json, &pixel, consent_of(&stores, &pixel).await?, &base, "updated ")?;
         }
         PixelCommand::Archive { id, json } => {
             let pixel = find(&stores, &id).await?;
             let pixel = projects::archive_pixel(stores.projects.as_ref(), pixel, now(&stores)).await?;
-            print(json, &pixel, &base, "archived ")?;
+            print(json, &pixel, consent_of(&stores, &pixel).await?, &base, "archived ")?;
         }
-        PixelCommand::Snippet { id } => output::line(&snippet(&base, &find(&stores, &id).await?.id))?,
+        PixelCommand::Snippet { id } => {
+            let pixel = find(&stores, &id).await?;
+            output::line(&snippet(&base, &pixel.id, consent_of(&stores, &pixel).await?))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -68,11 +81,18 @@ async fn find(stores: &Stores, id: &PixelId) -> anyhow::Result<Pixel> {
     found.with_context(|| format!("there is no pixel `{id}`"))
 }
 
-async fn list(stores: &Stores, project: ProjectId, base: &str, format: Format) -> anyhow::Result<()> {
+/// What the project of a pixel says of consent.
+async fn consent_of(stores: &Stores, pixel: &Pixel) -> anyhow::Result<ConsentMode> {
+    let project = stores.projects.project(pixel.project_id).await?;
+    let project = project.with_context(|| format!("the project of the pixel `{}` is gone", pixel.id))?;
+    Ok(project.settings.consent)
+}
+
+async fn list(stores: &Stores, project: &Project, base: &str, format: Format) -> anyhow::Result<()> {
     let mut page = Page::first(PAGE);
     let mut all = Vec::new();
     loop {
-        let pixels = stores.projects.pixels(project, &page).await?;
+        let pixels = stores.projects.pixels(project.id, &page).await?;
         page.after = pixels.last().map(|pixel| pixel.id.clone());
         let whole = u32::try_from(pixels.len()).is_ok_and(|count| count == PAGE);
         all.extend(pixels);
@@ -80,7 +100,8 @@ async fn list(stores: &Stores, project: ProjectId, base: &str, format: Format) -
             break;
         }
     }
-    let values: Vec<Value> = all.iter().map(|pixel| shown(pixel, base)).collect();
+    let consent = project.settings.consent;
+    let values: Vec<Value> = all.iter().map(|pixel| shown(pixel, consent, base)).collect();
     output::result(format, &values, || match all.as_slice() {
         [] => "no pixels yet: leadtrail pixel create --project PROJECT --name NAME".to_owned(),
         all => all.iter().map(line_of).collect::<Vec<_>>().join("\n"),
@@ -98,7 +119,7 @@ fn base_url(settings: &Settings) -> String {
         .to_owned()
 }
 
-fn shown(pixel: &Pixel, base: &str) -> Value {
+fn shown(pixel: &Pixel, consent: ConsentMode, base: &str) -> Value {
     json!({
         "id": pixel.id,
         "project_id": pixel.project_id,
@@ -106,13 +127,14 @@ fn shown(pixel: &Pixel, base: &str) -> Value {
         "settings": pixel.settings,
         "created_at": pixel.created_at,
         "archived_at": pixel.archived_at,
-        "snippet": snippet(base, &pixel.id),
+        "snippet": snippet(base, &pixel.id, consent),
     })
 }
 
-fn print(json: bool, pixel: &Pixel, base: &str, done: &str) -> anyhow::Result<()> {
-    output::result(Format::of(json), &shown(pixel, base), || {
-        format!("{done}{}\nput this into the site's pages:\n  {}", line_of(pixel), snippet(base, &pixel.id))
+fn print(json: bool, pixel: &Pixel, consent: ConsentMode, base: &str, done: &str) -> anyhow::Result<()> {
+    output::result(Format::of(json), &shown(pixel, consent, base), || {
+        let snippet = snippet(base, &pixel.id, consent);
+        format!("{done}{}\nput this into the site's pages:\n  {snippet}", line_of(pixel))
     })
 }
 

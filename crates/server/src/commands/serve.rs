@@ -7,14 +7,15 @@ use anyhow::Context as _;
 use leadtrail_app::access::Access;
 use leadtrail_app::ingest::{Ingest, IngestTasks};
 use leadtrail_app::pixels::{Pixels, ServicePolicy};
-use leadtrail_app::sync_loop::{Accounts, SyncLoop};
+use leadtrail_app::sync_loop::{self, Accounts, SyncLoop};
 use leadtrail_app::{shutdown, upkeep};
 use leadtrail_enrich::Knowledge;
-use leadtrail_http::{Collector, HttpSettings};
+use leadtrail_http::{Collector, FILES_PER_CONNECTION, HttpSettings, raise_open_files};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use super::key::first_admin_key;
+use crate::measures::Measures;
 use crate::output;
 use crate::settings::Settings;
 use crate::wiring::{self, Stores};
@@ -22,16 +23,27 @@ use crate::wiring::{self, Stores};
 /// How long a stop waits for a job that is being told to the CRM. Its lease runs out by itself.
 const SYNC_STOP_MAX: Duration = Duration::from_secs(2);
 
+/// Files that are open beside connections: those of the store, above all.
+const OTHER_FILES: usize = 128;
+
 /// Runs the service until it is told to stop.
 pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let stop = StopSignal::listen()?;
+    let measures = Measures::install()?;
+    if settings.http.overlooks_a_proxy() {
+        tracing::warn!(
+            "http.public_url is https, which this service does not speak itself, and no proxy is trusted: all visitors \
+             will have the one address of the proxy in front; list it in http.trusted_proxies"
+        );
+    }
     let stores = wiring::open_ready(&settings.store).await?;
     wiring::require_durability(&stores, &settings.store).await?;
     if let Some(secret) = first_admin_key(&stores).await? {
         output::line(&format!("admin key: {}", secret.reveal()))?;
     }
     let service =
-        Service::start(settings, &stores, wiring::accounts(settings)?, settings.http.bind, false).await?;
+        Service::start(settings, &stores, wiring::accounts(settings)?, &measures, settings.http.bind, false)
+            .await?;
     output::line(&format!("listening on http://{}", service.address))?;
     stop.received().await;
     service.stop().await?;
@@ -50,7 +62,8 @@ pub(super) struct Service {
     serving: JoinHandle<std::io::Result<()>>,
     ingesting: IngestTasks,
     syncing: JoinHandle<()>,
-    keeping: JoinHandle<()>,
+    /// What goes on by itself and may end at any moment.
+    keeping: [JoinHandle<()>; 3],
     trigger: shutdown::Trigger,
 }
 
@@ -60,9 +73,12 @@ impl Service {
         settings: &Settings,
         stores: &Stores,
         accounts: Accounts,
+        measures: &Measures,
         bind: SocketAddr,
         demo_site: bool,
     ) -> anyhow::Result<Self> {
+        // Read by a thread of its own while the store is prepared.
+        let knowledge = Arc::new(Knowledge::new(settings.geo_file.clone()));
         stores.maintenance.upkeep(stores.clock.now()).await.context("cannot prepare the store")?;
         let service =
             ServicePolicy { accounts: accounts.keys().cloned().collect(), sync_delay: settings.sync_delay };
@@ -81,18 +97,23 @@ impl Service {
             projects: Arc::clone(&stores.projects),
             keys: Arc::clone(&stores.keys),
             access: Access::new(Arc::clone(&stores.keys)),
-            enrich: Arc::new(Knowledge::new(settings.geo_file.clone())),
+            enrich: knowledge.clone(),
             clock: Arc::clone(&stores.clock),
             maintenance: Arc::clone(&stores.maintenance),
+            metrics: measures.shown(),
             settings: HttpSettings {
+                metrics: settings.http.metrics,
                 public_url: settings.http.public_url.clone(),
                 proxies: settings.http.proxies.clone(),
+                limits: settings.limits.clone(),
                 environment: settings.environment,
                 workers: settings.http.workers,
+                connections_max: fitting(settings.http.connections_max),
                 demo_site,
                 ..HttpSettings::default()
             },
         };
+        knowledge.wait();
         let (address, server) =
             leadtrail_http::listen(collector, bind).with_context(|| format!("cannot listen on {bind}"))?;
         let http = server.handle();
@@ -100,8 +121,15 @@ impl Service {
             let (sync, due) = (Arc::clone(&sync), due.clone());
             async move { sync.run(due).await }
         });
-        let keeping =
-            tokio::spawn(upkeep::run(Arc::clone(&stores.maintenance), Arc::clone(&stores.clock), due));
+        let keeping = [
+            tokio::spawn(upkeep::run(
+                Arc::clone(&stores.maintenance),
+                Arc::clone(&stores.clock),
+                due.clone(),
+            )),
+            tokio::spawn(sync_loop::keep_counting(Arc::clone(&stores.jobs), Arc::clone(&stores.clock), due)),
+            tokio::spawn(measures.clone().keep_sorted()),
+        ];
         let serving = tokio::spawn(server);
         Ok(Self { address, ingest, sync, http, serving, ingesting, syncing, keeping, trigger })
     }
@@ -117,9 +145,26 @@ impl Service {
         if tokio::time::timeout(SYNC_STOP_MAX, self.syncing).await.is_err() {
             tracing::info!("left a job that is being told; it is taken up again when its lease runs out");
         }
-        self.keeping.abort();
+        for task in self.keeping {
+            task.abort();
+        }
         Ok(())
     }
+}
+
+/// As many connections as are wanted, or as there may be files for.
+fn fitting(wanted: usize) -> usize {
+    let files_max = raise_open_files();
+    let fitting = (files_max.saturating_sub(OTHER_FILES) / FILES_PER_CONNECTION).max(1);
+    if fitting < wanted {
+        tracing::warn!(
+            wanted,
+            fitting,
+            files_max,
+            "fewer connections than http.connections_max: the process may not open more files (`ulimit -Hn`)"
+        );
+    }
+    wanted.min(fitting)
 }
 
 /// What tells the process to stop: SIGTERM, or Ctrl-C.

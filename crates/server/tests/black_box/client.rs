@@ -10,7 +10,7 @@ use serde_json::Value;
 const ANSWER_AT_MOST: Duration = Duration::from_secs(30);
 
 /// What comes without a browser's name is dropped as a bot's.
-const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+pub(crate) const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
 /// One connection that is kept open.
 pub(crate) struct Connection {
@@ -23,6 +23,8 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     /// JSON, or null where the answer is something else.
     pub(crate) body: Value,
+    /// The answer as it is.
+    pub(crate) text: String,
     /// Whether the service closes the connection now.
     pub(crate) closes: bool,
 }
@@ -55,6 +57,12 @@ impl Connection {
         self.reply()
     }
 
+    /// Sends a request as it is written, and reads the answer.
+    pub(crate) fn exchange(&mut self, request: &[u8]) -> io::Result<Reply> {
+        self.stream.get_mut().write_all(request)?;
+        self.reply()
+    }
+
     fn reply(&mut self) -> io::Result<Reply> {
         let status_line = self.line()?;
         let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
@@ -73,7 +81,8 @@ impl Connection {
         }
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
-        Ok(Reply { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null), closes })
+        let text = String::from_utf8_lossy(&body).into_owned();
+        Ok(Reply { status, body: serde_json::from_slice(&body).unwrap_or(Value::Null), text, closes })
     }
 
     fn line(&mut self) -> io::Result<String> {

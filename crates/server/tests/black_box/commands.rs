@@ -463,6 +463,23 @@ fn a_service_in_memory_collects_and_says_that_it_is_ready() -> Result<()> {
 }
 
 #[test]
+fn a_service_holds_its_clients_to_the_limits_it_is_given() -> Result<()> {
+    let home = Home::new()?;
+    let limits =
+        [("LEADTRAIL__LIMITS__TRACKING", "2/d"), ("LEADTRAIL__LIMITS__FAILED_AUTHENTICATIONS", "1/d")];
+    let service = home.start(&["serve", "--bind", ANY_PORT, "--store", "memory:"], &limits)?;
+    let mut connection = Connection::open(service.address())?;
+    for status in [400, 400, 429] {
+        assert_eq!(connection.track(&pageview("none"))?.status, status);
+    }
+    for status in [401, 429] {
+        assert_eq!(connection.get("/api/projects")?.status, status);
+    }
+    assert_eq!(connection.get("/health")?.status, 200);
+    Ok(())
+}
+
+#[test]
 fn a_port_that_is_taken_is_a_problem_and_not_a_hang() -> Result<()> {
     let home = Home::new()?;
     let service = home.start(&["serve", "--bind", ANY_PORT, "--store", "memory:"], &[])?;

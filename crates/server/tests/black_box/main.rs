@@ -1,11 +1,16 @@
 //! The binary `leadtrail` from outside: what scripts hold on to, and what survives when it is killed. With the feature
 //! `live`, on the PostgreSQL that `LEADTRAIL_TEST_POSTGRES_URL` names as well.
 
+mod canaries;
 mod client;
 mod commands;
 mod crash;
+mod doctor;
 mod load;
+mod metrics;
 mod process;
+mod proxy;
+mod request_ids;
 #[cfg(feature = "live")]
 mod scratch;
 mod stop;

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,12 @@ const POLL_EVERY: Duration = Duration::from_millis(10);
 
 /// What the replaced tool's environment is called; ours all begin with `LEADTRAIL`.
 const ALIASES: [&str; 3] = ["PIPEDRIVE_API_KEY", "ENVIRONMENT", "LOG_LEVEL"];
+
+/// How much services say, where a test does not ask for less: what only a trace gives away must be found, too.
+const LOUD: (&str, &str) = ("LEADTRAIL__LOG__LEVEL", "trace");
+
+/// How many logs this process has begun.
+static LOGS: AtomicU32 = AtomicU32::new(0);
 
 /// The folder that commands and services work in; removed when dropped.
 pub(crate) struct Home {
@@ -51,11 +58,14 @@ impl Home {
     /// Runs a command to its end, with nothing of ours in its environment but `environment`.
     pub(crate) fn run_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Ended> {
         let output = self.command(arguments, environment).output()?;
-        Ok(Ended {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout)?,
-            stderr: String::from_utf8(output.stderr)?,
-        })
+        let stderr = String::from_utf8(output.stderr)?;
+        // The other lines answer whoever typed the command, and may repeat what he typed.
+        let logged: Vec<&str> =
+            stderr.lines().filter(|line| line.starts_with('{') || level(line).is_some()).collect();
+        if !logged.is_empty() {
+            fs::write(self.new_log(), logged.join("\n"))?;
+        }
+        Ok(Ended { code: output.status.code(), stdout: String::from_utf8(output.stdout)?, stderr })
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<Ended> {
@@ -72,8 +82,8 @@ impl Home {
 
     /// Starts a service and waits until it listens.
     pub(crate) fn start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Service> {
-        let log = self.path("stderr.log");
-        let mut command = self.command(arguments, environment);
+        let log = self.new_log();
+        let mut command = self.command(arguments, &[&[LOUD], environment].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(File::create(&log)?).spawn()?;
         let stdout = child.stdout.take().context("stdout is piped")?;
         // From here on, dropping it ends the process.
@@ -83,6 +93,20 @@ impl Home {
             lines.iter().find_map(|line| line.strip_prefix("listening on http://")?.parse().ok())
         })?;
         Ok(service)
+    }
+
+    /// Where the next process logs to: the folder that `LEADTRAIL_TEST_LOGS` names, where `cargo xtask test` looks
+    /// through them afterwards, or this one.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "where logs are kept is the business of whoever runs the tests"
+    )]
+    fn new_log(&self) -> PathBuf {
+        let name = format!("process-{}-{}.log", std::process::id(), LOGS.fetch_add(1, Ordering::Relaxed));
+        match std::env::var_os("LEADTRAIL_TEST_LOGS").filter(|folder| !folder.is_empty()) {
+            Some(folder) => Path::new(&folder).join(name),
+            None => self.path(&name),
+        }
     }
 
     fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
@@ -95,6 +119,8 @@ impl Home {
                 command.env_remove(name);
             }
         }
+        // Everybody who sends here is one client: this machine.
+        command.env("LEADTRAIL__LIMITS__TRACKING", "off");
         // What a killed one leaves behind goes with the folder.
         command.env("TMPDIR", self.folder.path()).envs(environment.iter().copied());
         command
@@ -124,6 +150,13 @@ impl Service {
     /// What it printed so far.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.said.lock().clone()
+    }
+
+    /// What it logged so far that is a warning or worse.
+    pub(crate) fn problems(&self) -> Result<String> {
+        let is_problem =
+            |line: &&str| !level(line).is_some_and(|level| ["TRACE", "DEBUG", "INFO"].contains(&level));
+        Ok(self.log()?.lines().filter(is_problem).collect::<Vec<_>>().join("\n"))
     }
 
     /// What it logged so far.
@@ -201,6 +234,12 @@ pub(crate) fn poll<T>(what: &str, mut ask: impl FnMut() -> Result<Option<T>>) ->
         ensure!(Instant::now() < deadline, "{what} does not come within {} s", PATIENCE.as_secs());
         std::thread::sleep(POLL_EVERY);
     }
+}
+
+/// The level of a line of a log for people.
+fn level(line: &str) -> Option<&str> {
+    let level = line.split_whitespace().nth(1)?;
+    ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"].contains(&level).then_some(level)
 }
 
 /// A path as an argument.

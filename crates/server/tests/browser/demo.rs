@@ -109,7 +109,7 @@ fn walk_through(home: &Home, arguments: &[&str], shots: Option<&str>) -> Result<
     is_quiet(&mut page)?;
     let (status, _took) = service.terminate()?;
     ensure!(status.success(), "{status}: {}", service.log()?);
-    assert_eq!(service.log()?, "", "the demo logs problems");
+    assert_eq!(service.problems()?, "", "the demo logs problems");
     for entry in std::fs::read_dir(home.path(""))? {
         let name = entry?.file_name();
         assert!(!name.to_string_lossy().contains("demo"), "it leaves {} behind", name.display());

@@ -2,14 +2,17 @@
 
 use std::time::Instant;
 
-use actix_web::body::MessageBody;
+use actix_web::body::{BodySize, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, HttpMessage, HttpRequest};
+use actix_web::{Error, HttpMessage, HttpRequest, web};
 use tracing::Instrument;
 
-use crate::body;
+use crate::connection::Connection;
+use crate::measures::{NO_ROUTE, method_label};
+use crate::server::State;
+use crate::{body, security};
 
 /// The header that names a request, in both directions.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -39,35 +42,43 @@ impl RequestId {
 }
 
 /// The name of `request`, as its response carries it.
-pub(crate) fn of(request: &HttpRequest) -> String {
+pub(crate) fn request_id(request: &HttpRequest) -> String {
     request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default()
 }
 
 pub(crate) async fn stamp<B: MessageBody + 'static>(
+    state: web::Data<State>,
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<body::Holding>, Error> {
     let id = RequestId::of(&request);
     request.extensions_mut().insert(id.clone());
-    let span = tracing::info_span!(
-        "http.request",
-        request.id = id.as_str(),
-        http.method = request.method().as_str(),
-        http.route = tracing::field::Empty,
-        http.status = tracing::field::Empty,
-        duration_ms = tracing::field::Empty,
-    );
+    // Of the highest level, so that it is there whatever is logged: an error without its request's name helps nobody.
+    let span = tracing::error_span!("http.request", request.id = id.as_str());
+    let is_https = state.is_https(request.request());
+    let connection = request.conn_data().map(Connection::began);
     body::set_aside(&mut request);
     let began = Instant::now();
     let mut response = next.call(request).instrument(span.clone()).await?;
-    if !span.is_disabled() {
-        // The pattern, never the path: a path may hold anything.
-        span.record("http.route", response.request().match_pattern().as_deref().unwrap_or("none"));
-        span.record("http.status", response.status().as_u16());
-        span.record("duration_ms", u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX));
-        span.in_scope(|| tracing::debug!("answered"));
-    }
+    // The pattern, never the path: a path may hold anything.
+    let pattern = response.request().match_pattern();
+    let route = pattern.as_deref().unwrap_or(NO_ROUTE);
+    let (status, took) = (response.status(), began.elapsed());
+    state.measures.answered(response.request().method(), route, status, took);
+    span.in_scope(|| {
+        tracing::debug!(
+            http.method = method_label(response.request().method()),
+            http.route = route,
+            http.status = status.as_u16(),
+            duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "answered"
+        );
+    });
     response.headers_mut().insert(X_REQUEST_ID, id.0);
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Ok(body::hold(response))
+    security::set(response.headers_mut(), status, is_https);
+    let is_empty = matches!(response.response().body().size(), BodySize::None | BodySize::Sized(0));
+    if let Some(connection) = connection.as_ref().filter(|_| is_empty) {
+        connection.room().await;
+    }
+    Ok(body::hold(response, connection))
 }
