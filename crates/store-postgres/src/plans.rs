@@ -2,9 +2,9 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Text};
-use leadtrail_contract::fixtures::{Visitor, at, event_id_dated, event_query, person_query, tenant};
+use leadtrail_contract::fixtures::{Visitor, at, event_id_dated, event_query, person_query, queue, tenant};
 use leadtrail_contract::run;
-use leadtrail_domain::ports::{SyncJobs as _, Visits as _};
+use leadtrail_domain::ports::{JobFilter, Journeys as _, SyncJobs as _, Visits as _};
 use leadtrail_domain::visit::{Changes, Freshness};
 
 use crate::PostgresStore;
@@ -101,11 +101,39 @@ fn no_load_and_no_claim_reads_a_whole_table() {
         store.load(&person_query((visitor.project_id, jane))).await.unwrap();
         store.event(visitor.project_id, &visitor.pixel_id, visitor.event_id(0)).await.unwrap();
         store.events(visitor.project_id, None, 10).await.unwrap();
-        store.claim(at(0), std::time::Duration::from_secs(1), 10).await.unwrap();
-        store.counts(at(0)).await.unwrap();
+        let project = visitor.project_id;
+        store.due_queues(at(0)).await.unwrap();
+        store.claim(&queue(project), at(0), std::time::Duration::from_secs(1), 10).await.unwrap();
+        for of in [None, Some(project)] {
+            store.counts(of, at(0)).await.unwrap();
+            store.outcomes(of, at(0)).await.unwrap();
+        }
+        store.updates_since(project, &jane, at(0)).await.unwrap();
+        store.writes(project, visitor.job_id(0)).await.unwrap();
+        let by_email = JobFilter { email: Some(jane), ..JobFilter::default() };
+        store.jobs(project, &by_email, 10).await.unwrap();
+        store.leads_of(project, &jane, 10).await.unwrap();
+        store.leads_by_event(project, visitor.event_id(0)).await.unwrap();
         let plans = store.change(|connection| plans(connection, None)).await.unwrap();
-        assert_eq!(plans.len(), 7);
+        assert_eq!(plans.len(), 18);
         assert_by_index(&plans);
+        let of = |part: &str| {
+            let (_, plan) = plans.iter().find(|(sql, _)| sql.contains(part)).expect("it was prepared");
+            plan.as_str()
+        };
+        let claim = of("FOR UPDATE OF j SKIP LOCKED");
+        assert!(claim.contains("Index Scan using sync_jobs_queue on sync_jobs j"), "{claim}");
+        assert!(
+            claim.contains("Index Scan using sync_jobs_project_id_email_hash_sequence_key on sync_jobs o"),
+            "{claim}"
+        );
+        assert!(!claim.contains("Sort"), "{claim}");
+        let due = of("GROUP BY project_id, account");
+        assert!(due.contains("using sync_jobs_queue") && !due.contains("Sort"), "{due}");
+        assert!(
+            of("\"email_hash\" = $2) ORDER BY \"sync_jobs\".\"job_id\"").contains("email_hash_sequence_key")
+        );
+        assert!(of("GROUP BY \"sync_jobs\".\"status\"").contains("using sync_jobs_ended"));
     });
 }
 
