@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::dsl::{count, count_star, exists, min, select};
+use diesel::dsl::{count_star, exists, select};
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Binary, Nullable, Timestamptz, Uuid as UuidSql};
 use leadtrail_domain::crm::{FieldKey, PersonId};
 use leadtrail_domain::email::EmailHash;
 use leadtrail_domain::id::{LeadId, ProjectId, Slug, SyncJobId};
@@ -26,6 +27,7 @@ use crate::PostgresStore;
 use crate::column::{At, JsonText, hash, parsed, ranged};
 use crate::error::Failure;
 use crate::schema::{crm_writes, leads, sync_attempts, sync_jobs};
+use crate::statement::{Statement, Text, bind};
 
 const TABLE: &str = "sync_jobs";
 
@@ -82,6 +84,20 @@ impl JobRow {
         let job = self.job()?;
         Ok(Claim { lease: Lease { job_id: job.id, project_id: job.project_id, number, until }, job })
     }
+}
+
+/// The order of the person's jobs says by which index they are found, also with a plan made on a fresh store, where
+/// every index looks the same.
+struct CountUpdates;
+
+impl Text for CountUpdates {
+    const SQL: &'static str = "SELECT count(DISTINCT w.job_id), min(w.at)
+        FROM (
+            SELECT job_id FROM sync_jobs WHERE project_id = {} AND email_hash = {} ORDER BY sequence OFFSET 0
+        ) j
+        JOIN crm_writes w ON w.job_id = j.job_id
+        WHERE w.at >= {}";
+    type Row = (BigInt, Nullable<Timestamptz>);
 }
 
 /// The rows that a lease is a right to: one, or none when it is lost.
@@ -240,15 +256,13 @@ impl SyncJobs for PostgresStore {
         email: &EmailHash,
         since: Timestamp,
     ) -> Result<Updates, StoreError> {
-        let email = *email;
+        let statement = Statement::<CountUpdates>::new(vec![
+            bind::<UuidSql, _>(project.0),
+            bind::<Binary, _>(email.0.to_vec()),
+            bind::<Timestamptz, _>(At(since)),
+        ]);
         self.ask(move |connection| {
-            let (writes, oldest_at): (i64, Option<At>) = crm_writes::table
-                .inner_join(sync_jobs::table.on(sync_jobs::job_id.eq(crm_writes::job_id)))
-                .filter(sync_jobs::project_id.eq(project.0))
-                .filter(sync_jobs::email_hash.eq(email.0.as_slice()))
-                .filter(crm_writes::at.ge(At(since)))
-                .select((count(crm_writes::job_id).aggregate_distinct(), min(crm_writes::at)))
-                .first(connection)?;
+            let (writes, oldest_at): (i64, Option<At>) = (&statement).get_result(connection)?;
             let count = ranged(writes, "crm_writes", "job_id", "*")?;
             Ok(Updates { count, oldest_at: oldest_at.map(|at| at.0) })
         })

@@ -1,6 +1,8 @@
 //! The suites of the store ports, and what only PostgreSQL can get wrong, against a live server.
 #![cfg(feature = "live")]
 
+#[path = "live/backlog.rs"]
+mod backlog;
 #[path = "live/nodes.rs"]
 mod nodes;
 #[path = "live/partitions.rs"]

@@ -24,7 +24,9 @@ impl Text for LockClaims {
 }
 
 /// The claim is materialized, so that no plan locks more jobs than it gives out. OFFSET 0 keeps the question about the
-/// person's other jobs one per job that is due; as a join it would read all that are pending.
+/// person's other jobs one per job that is due; as a join it would read all that are pending. Their order says by which
+/// index they are found: with a plan made on a fresh store, where every index looks the same, it would else be one that
+/// walks all jobs of the project for each.
 struct ClaimDue;
 
 impl Text for ClaimDue {
@@ -37,7 +39,7 @@ impl Text for ClaimDue {
                     WHERE o.project_id = j.project_id AND o.email_hash = j.email_hash AND o.status = 'pending'
                         AND (o.lease_until > {}
                             OR (o.account = j.account AND (o.due_at, o.sequence) < (j.due_at, j.sequence)))
-                    OFFSET 0
+                    ORDER BY o.sequence OFFSET 0
                 )
             ORDER BY j.due_at, j.job_id
             LIMIT {}
