@@ -18,9 +18,10 @@ use leadtrail_domain::id::{
 };
 use leadtrail_domain::key::{ApiKey, KeySecret, Scope};
 use leadtrail_domain::lead::{Lead, SubmissionKey};
+use leadtrail_domain::ports::{Queue, SyncJobs};
 use leadtrail_domain::project::{Pixel, PixelSettings, Project, ProjectSettings, default_account};
 use leadtrail_domain::signals::{AdParameters, Signals, Utm};
-use leadtrail_domain::sync::{JobStatus, PlannedWrite, Wanted};
+use leadtrail_domain::sync::{Claim, JobStatus, PlannedWrite, Wanted};
 use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::touch::{FourTouches, RULES_VERSION, Touch, TouchKind};
 use leadtrail_domain::visit::{
@@ -621,6 +622,32 @@ pub fn write(person: &str, fields: &[&str]) -> PlannedWrite {
             .collect(),
         before: BTreeMap::from([(FieldKey("before".to_owned()), FieldValue::Number(0.5))]),
     }
+}
+
+/// The queue of the jobs made here.
+pub fn queue(project: ProjectId) -> Queue {
+    Queue { project_id: project, account: default_account() }
+}
+
+/// Claims from every queue with due jobs, in their order, and from the queues of the first two tenants, due or not;
+/// `limit` at most in all.
+///
+/// # Panics
+/// When the store is out of reach.
+pub async fn claim_all(jobs: &dyn SyncJobs, now: Timestamp, lease: Duration, limit: u32) -> Vec<Claim> {
+    let due = jobs.due_queues(now).await.expect("the store answers");
+    let mut queues: Vec<Queue> = due.into_iter().map(|due| due.queue).collect();
+    for other in [1, 2].map(|n| queue(project(n).id)) {
+        if !queues.contains(&other) {
+            queues.push(other);
+        }
+    }
+    let mut claims = Vec::new();
+    for queue in queues {
+        let left = limit.saturating_sub(u32::try_from(claims.len()).unwrap_or(u32::MAX));
+        claims.extend(jobs.claim(&queue, now, lease, left).await.expect("the store answers"));
+    }
+    claims
 }
 
 /// What became of an event's sync, for an event that is stored with it.

@@ -8,11 +8,11 @@
 //! use std::sync::Arc;
 //!
 //! use leadtrail_contract::Stores;
-//! use leadtrail_domain::ports::{Keys, Maintenance, Projects, SyncJobs, Visits};
+//! use leadtrail_domain::ports::{Connections, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits};
 //!
 //! fn subject<S>(store: S) -> Stores
 //! where
-//!     S: Visits + SyncJobs + Projects + Keys + Maintenance + 'static,
+//!     S: Visits + SyncJobs + Journeys + Projects + Connections + Keys + Maintenance + 'static,
 //! {
 //!     Stores::of(Arc::new(store))
 //! }
@@ -36,8 +36,10 @@
 #[macro_use]
 mod suite;
 
+pub mod connections;
 pub mod crm;
 pub mod fixtures;
+pub mod journeys;
 pub mod keys;
 pub mod maintenance;
 pub mod model;

@@ -17,9 +17,11 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use leadtrail_domain::crm::PersonId;
+use leadtrail_domain::email::EmailHash;
 use leadtrail_domain::event::{Arrival, Collected, EventKind, VisitorName};
+use leadtrail_domain::id::ProjectId;
 use leadtrail_domain::ingest::{CrmRoute, IngestPolicy, Policies, ingest, query_for};
-use leadtrail_domain::ports::{JobFilter, StoreError};
+use leadtrail_domain::ports::{JobAction, JobFilter, StoreError};
 use leadtrail_domain::project::{Pixel, default_account};
 use leadtrail_domain::sync::{JobStatus, Lease, NextStep, Settlement};
 use leadtrail_domain::touch::TouchKind;
@@ -36,6 +38,7 @@ const TENANTS: u32 = 2;
 const COOKIES: u32 = 2;
 const EMAILS: [&str; 2] = ["jane@example.com", "joan@example.com"];
 const STEPS_MAX: usize = 40;
+const ACTIONS: [JobAction; 3] = [JobAction::Replay, JobAction::Hold, JobAction::Skip];
 
 /// Draws `sequences` sequences of up to forty steps and takes each in a fresh pair of empty stores: the subject and the
 /// reference.
@@ -95,6 +98,7 @@ enum Work {
     Plan,
     PutOff { looks: u32, failures: u32, drop_planned: bool },
     End { status: usize, writes: bool },
+    Act(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -145,6 +149,7 @@ fn work() -> impl Strategy<Value = Work> {
         2 => (0_u32..3, 0_u32..2, any::<bool>())
             .prop_map(|(looks, failures, drop_planned)| Work::PutOff { looks, failures, drop_planned }),
         2 => (2..JobStatus::ALL.len(), any::<bool>()).prop_map(|(status, writes)| Work::End { status, writes }),
+        2 => (0..ACTIONS.len()).prop_map(Work::Act),
     ]
 }
 
@@ -270,12 +275,19 @@ impl Walk {
 
     async fn claim(&mut self, limit: u32) {
         let (now, lease) = (at(self.minute), Duration::from_mins(10));
-        let claims = agreed(
-            "claim",
-            self.subject.sync_jobs.claim(now, lease, limit).await,
-            self.reference.sync_jobs.claim(now, lease, limit).await,
+        let due = agreed(
+            "due_queues",
+            self.subject.sync_jobs.due_queues(now).await,
+            self.reference.sync_jobs.due_queues(now).await,
         );
-        self.leases.extend(claims.expect("both answer").into_iter().map(|claim| claim.lease));
+        for queue in due.expect("both answer").into_iter().map(|due| due.queue) {
+            let claims = agreed(
+                "claim",
+                self.subject.sync_jobs.claim(&queue, now, lease, limit).await,
+                self.reference.sync_jobs.claim(&queue, now, lease, limit).await,
+            );
+            self.leases.extend(claims.expect("both answer").into_iter().map(|claim| claim.lease));
+        }
     }
 
     async fn work(&mut self, lease: &Lease, work: Work) {
@@ -315,11 +327,20 @@ impl Walk {
                 let persons = vec![PersonId("person-1".to_owned())];
                 self.settle(lease, NextStep::End { status, persons, written }).await;
             }
+            Work::Act(action) => {
+                let (project, job, now) = (lease.project_id, lease.job_id, at(self.minute));
+                agreed(
+                    "act",
+                    subject.act(project, job, ACTIONS[action], now, "drawn at random").await,
+                    reference.act(project, job, ACTIONS[action], now, "drawn at random").await,
+                );
+            }
         }
     }
 
     async fn settle(&self, lease: &Lease, next: NextStep) {
-        let settlement = Settlement { at: at(self.minute), next, note: "drawn at random".to_owned() };
+        let settlement =
+            Settlement { at: at(self.minute), next, note: "drawn at random".to_owned(), steps: Vec::new() };
         agreed(
             "settle",
             self.subject.sync_jobs.settle(lease, &settlement).await,
@@ -331,7 +352,17 @@ impl Walk {
         let (subject, reference) = (&self.subject, &self.reference);
         agreed("load", subject.visits.load(&self.asked).await, reference.visits.load(&self.asked).await);
         let now = at(self.minute);
-        agreed("counts", subject.sync_jobs.counts(now).await, reference.sync_jobs.counts(now).await);
+        agreed(
+            "counts",
+            subject.sync_jobs.counts(None, now).await,
+            reference.sync_jobs.counts(None, now).await,
+        );
+        let from_start = at(0);
+        agreed(
+            "outcomes",
+            subject.sync_jobs.outcomes(None, from_start).await,
+            reference.sync_jobs.outcomes(None, from_start).await,
+        );
         for project in self.tenants.iter().map(|(tenant, _second)| tenant.id()) {
             agreed(
                 "events",
@@ -350,12 +381,50 @@ impl Walk {
                     subject.sync_jobs.attempts(project, id).await,
                     reference.sync_jobs.attempts(project, id).await,
                 );
+                agreed(
+                    "writes",
+                    subject.sync_jobs.writes(project, id).await,
+                    reference.sync_jobs.writes(project, id).await,
+                );
+            }
+            for hash in EMAILS.map(|address| crate::fixtures::email(address).hash()) {
+                self.compare_person(project, &hash).await;
             }
             let (account, person) = (default_account(), PersonId("person-1".to_owned()));
             agreed::<BTreeSet<_>>(
                 "ever_written",
                 subject.sync_jobs.ever_written(project, &account, &person).await,
                 reference.sync_jobs.ever_written(project, &account, &person).await,
+            );
+        }
+    }
+}
+
+impl Walk {
+    async fn compare_person(&self, project: ProjectId, hash: &EmailHash) {
+        let (subject, reference) = (&self.subject, &self.reference);
+        agreed(
+            "updates_since",
+            subject.sync_jobs.updates_since(project, hash, at(0)).await,
+            reference.sync_jobs.updates_since(project, hash, at(0)).await,
+        );
+        let leads = agreed(
+            "leads_of",
+            subject.journeys.leads_of(project, hash, 3).await,
+            reference.journeys.leads_of(project, hash, 3).await,
+        );
+        for lead in leads.into_iter().flatten() {
+            for limit in [2, 1_000] {
+                agreed(
+                    "journey",
+                    subject.journeys.journey(project, lead.id, limit).await,
+                    reference.journeys.journey(project, lead.id, limit).await,
+                );
+            }
+            agreed(
+                "leads_by_event",
+                subject.journeys.leads_by_event(project, lead.event_id).await,
+                reference.journeys.leads_by_event(project, lead.event_id).await,
             );
         }
     }

@@ -1,7 +1,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use leadtrail_domain::ports::{Keys, Maintenance, Projects, SyncJobs, Visits};
+use leadtrail_domain::ports::{Connections, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits};
 
 /// The subject of the store suites: one fresh, empty store, seen through each of its ports.
 ///
@@ -14,6 +14,10 @@ pub struct Stores {
     pub sync_jobs: Arc<dyn SyncJobs>,
     /// Projects and pixels. Every suite creates those it uses.
     pub projects: Arc<dyn Projects>,
+    /// The projects' own CRM connections.
+    pub connections: Arc<dyn Connections>,
+    /// What led to a lead.
+    pub journeys: Arc<dyn Journeys>,
     /// API keys.
     pub keys: Arc<dyn Keys>,
     /// Upkeep.
@@ -25,11 +29,18 @@ impl Stores {
     /// A store that implements every port.
     pub fn of<S>(store: Arc<S>) -> Self
     where
-        S: Visits + SyncJobs + Projects + Keys + Maintenance + 'static,
+        S: Visits + SyncJobs + Journeys + Projects + Connections + Keys + Maintenance + 'static,
     {
-        let (visits, sync_jobs, projects, keys) =
-            (store.clone(), store.clone(), store.clone(), store.clone());
-        Self { visits, sync_jobs, projects, keys, maintenance: store, kept: Vec::new() }
+        Self {
+            visits: store.clone(),
+            sync_jobs: store.clone(),
+            journeys: store.clone(),
+            projects: store.clone(),
+            connections: store.clone(),
+            keys: store.clone(),
+            maintenance: store,
+            kept: Vec::new(),
+        }
     }
 
     /// The same store with a decorator in front of its `Visits`.

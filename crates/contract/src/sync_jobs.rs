@@ -1,5 +1,10 @@
 //! The suite of [`SyncJobs`](leadtrail_domain::ports::SyncJobs).
 
+mod actions;
+mod ledger;
+mod lists;
+mod queues;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +13,7 @@ use leadtrail_domain::crm::{FieldKey, FieldValue, PersonId};
 use leadtrail_domain::email::EmailHash;
 use leadtrail_domain::event::{EventKind, EventSync, StoredEvent};
 use leadtrail_domain::id::{ProjectId, SyncJobId};
-use leadtrail_domain::ports::{AttemptRecord, JobCounts, JobFilter, Planned, StoreError};
+use leadtrail_domain::ports::{AttemptRecord, JobFilter, Planned, StoreError};
 use leadtrail_domain::project::default_account;
 use leadtrail_domain::sync::{
     Claim, Dossier, JobStatus, Lease, NextStep, PlannedWrite, SessionSpan, Settlement, SyncJob, Wanted,
@@ -16,9 +21,31 @@ use leadtrail_domain::sync::{
 use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::visit::{Changes, KnownPerson};
 
+use self::actions::{
+    a_held_job_waits_for_a_human, a_job_that_is_worked_on_is_not_replayed, a_lead_joins_the_newest_job_alone,
+    a_replayed_job_is_shown_on_every_event_of_its_leads, acting_on_another_projects_job_does_nothing,
+    holding_or_skipping_ends_the_lease, of_two_who_skip_at_once_one_does,
+    what_a_human_wants_is_done_where_the_job_stands_for_it,
+};
+use self::ledger::{
+    only_what_was_recorded_counts_as_an_update, updates_are_counted_by_job_and_from_an_instant_on,
+    what_a_job_wrote_is_listed_with_what_was_there_before,
+};
+use self::lists::{
+    jobs_are_counted, jobs_are_listed_and_counted_by_each_filter, jobs_are_listed_by_status,
+    jobs_are_listed_newest_first, outcomes_are_counted_from_an_instant_on, the_jobs_of_a_project_are_counted,
+    what_was_asked_and_answered_is_kept_with_the_attempt,
+};
+use self::queues::{
+    a_claim_takes_of_its_own_queue_only, a_due_job_of_another_queue_keeps_nobody_waiting,
+    a_persons_job_waits_while_one_of_another_queue_is_leased,
+    concurrent_claimers_of_two_queues_never_split_a_persons_jobs,
+    queues_are_due_oldest_first_with_their_jobs, what_cannot_be_claimed_makes_no_queue_due,
+};
 use crate::Stores;
 use crate::fixtures::{
-    SYNC_DELAY_MINUTES, Tenant, Visitor, at, email, person_query, slug, unlinked_form, wanted, write,
+    SYNC_DELAY_MINUTES, Tenant, Visitor, at, claim_all, email, person_query, queue, slug, unlinked_form,
+    wanted, write,
 };
 
 suite!($ sync_jobs_contract, sync_jobs, Stores,
@@ -72,9 +99,30 @@ suite!($ sync_jobs_contract, sync_jobs, Stores,
     writing_nothing_supersedes_nothing,
     an_empty_write_is_no_write,
     attempts_are_listed_in_their_order,
+    what_was_asked_and_answered_is_kept_with_the_attempt,
+    queues_are_due_oldest_first_with_their_jobs,
+    what_cannot_be_claimed_makes_no_queue_due,
+    a_claim_takes_of_its_own_queue_only,
+    a_persons_job_waits_while_one_of_another_queue_is_leased,
+    a_due_job_of_another_queue_keeps_nobody_waiting,
+    concurrent_claimers_of_two_queues_never_split_a_persons_jobs,
+    what_a_human_wants_is_done_where_the_job_stands_for_it,
+    holding_or_skipping_ends_the_lease,
+    a_job_that_is_worked_on_is_not_replayed,
+    a_held_job_waits_for_a_human,
+    a_replayed_job_is_shown_on_every_event_of_its_leads,
+    a_lead_joins_the_newest_job_alone,
+    acting_on_another_projects_job_does_nothing,
+    of_two_who_skip_at_once_one_does,
+    what_a_job_wrote_is_listed_with_what_was_there_before,
+    updates_are_counted_by_job_and_from_an_instant_on,
+    only_what_was_recorded_counts_as_an_update,
     jobs_are_listed_newest_first,
     jobs_are_listed_by_status,
+    jobs_are_listed_and_counted_by_each_filter,
     jobs_are_counted,
+    the_jobs_of_a_project_are_counted,
+    outcomes_are_counted_from_an_instant_on,
 ]);
 
 const JANE: &str = "jane@example.com";
@@ -99,11 +147,11 @@ fn due(minute: u32) -> Timestamp {
 }
 
 async fn claim(stores: &Stores, now: Timestamp) -> Vec<Claim> {
-    stores.sync_jobs.claim(now, LEASE, 1_000).await.expect("the store answers")
+    claim_all(stores.sync_jobs.as_ref(), now, LEASE, 1_000).await
 }
 
 async fn claim_ids(stores: &Stores, now: Timestamp, limit: u32) -> Vec<SyncJobId> {
-    let claims = stores.sync_jobs.claim(now, LEASE, limit).await.expect("the store answers");
+    let claims = claim_all(stores.sync_jobs.as_ref(), now, LEASE, limit).await;
     claims.into_iter().map(|claim| claim.job.id).collect()
 }
 
@@ -119,7 +167,8 @@ async fn job(stores: &Stores, project: ProjectId, id: SyncJobId) -> SyncJob {
 }
 
 async fn settle(stores: &Stores, lease: &Lease, minute: u32, next: NextStep) {
-    let settlement = Settlement { at: at(minute), next, note: format!("settled in minute {minute}") };
+    let note = format!("settled in minute {minute}");
+    let settlement = Settlement { at: at(minute), next, note, steps: Vec::new() };
     stores.sync_jobs.settle(lease, &settlement).await.expect("the lease counts");
 }
 
@@ -161,7 +210,8 @@ async fn assert_refused(stores: &Stores, lease: &Lease, lead: leadtrail_domain::
     assert_lost(&jobs.freeze(lease, &wanted(lead)).await);
     assert_lost(&jobs.plan(lease, &write("person-9", &["a"])).await);
     for next in [put_off(5_000, 1), end(JobStatus::Error), synced(&write("person-9", &["a"]))] {
-        assert_lost(&jobs.settle(lease, &Settlement { at: at(4_000), next, note: "late".to_owned() }).await);
+        let settlement = Settlement { at: at(4_000), next, note: "late".to_owned(), steps: Vec::new() };
+        assert_lost(&jobs.settle(lease, &settlement).await);
     }
 }
 
@@ -265,11 +315,11 @@ async fn a_hundred_jobs_are_never_shared_by_concurrent_claimers(stores: &Stores)
     commit(stores, &all).await;
     let claimers: Vec<_> = (0..8)
         .map(|_claimer| {
-            let jobs = Arc::clone(&stores.sync_jobs);
+            let (jobs, queue) = (Arc::clone(&stores.sync_jobs), queue(tenant.id()));
             tokio::spawn(async move {
                 let mut mine = Vec::new();
                 loop {
-                    let claims = jobs.claim(due(100), LEASE, 7).await.expect("the store answers");
+                    let claims = jobs.claim(&queue, due(100), LEASE, 7).await.expect("the store answers");
                     if claims.is_empty() {
                         return mine;
                     }
@@ -361,8 +411,10 @@ async fn concurrent_claimers_never_split_a_persons_jobs(stores: &Stores) {
     for _round in 0..5 {
         let claimers: Vec<_> = (0..8)
             .map(|_claimer| {
-                let jobs = Arc::clone(&stores.sync_jobs);
-                tokio::spawn(async move { jobs.claim(at(100), LEASE, 3).await.expect("the store answers") })
+                let (jobs, queue) = (Arc::clone(&stores.sync_jobs), queue(visitor.project_id));
+                tokio::spawn(async move {
+                    jobs.claim(&queue, at(100), LEASE, 3).await.expect("the store answers")
+                })
             })
             .collect();
         let mut claims = Vec::new();
@@ -925,6 +977,7 @@ async fn attempts_are_listed_in_their_order(stores: &Stores) {
         at: at(minute),
         status,
         note: format!("settled in minute {minute}"),
+        steps: Vec::new(),
     };
     for (minute, next) in [(10, 30), (30, 90), (90, 200)] {
         let lease = claim_one(stores, at(minute)).await.lease;
@@ -937,55 +990,4 @@ async fn attempts_are_listed_in_their_order(stores: &Stores) {
     expected.push(record(80, JobStatus::NotFound));
     let attempts = stores.sync_jobs.attempts(tenant.id(), visitor.job_id(1)).await;
     assert_eq!(attempts.expect("the store answers"), expected);
-}
-
-async fn listed(stores: &Stores, project: ProjectId, filter: &JobFilter, limit: u32) -> Vec<SyncJobId> {
-    let jobs = stores.sync_jobs.jobs(project, filter, limit).await.expect("the store answers");
-    jobs.into_iter().map(|job| job.id).collect()
-}
-
-async fn jobs_are_listed_newest_first(stores: &Stores) {
-    let tenant = Tenant::create(stores, 1).await;
-    let visitor = several_jobs(stores, &tenant, &[4, 1, 3, 5, 2]).await;
-    let mut all: Vec<_> = (1..=5).map(|minute| visitor.job_id(minute)).collect();
-    all.sort();
-    all.reverse();
-    assert_eq!(listed(stores, tenant.id(), &JobFilter::default(), 10).await, all);
-    assert_eq!(listed(stores, tenant.id(), &JobFilter::default(), 2).await, all[..2]);
-    let next = JobFilter { before: Some(all[1]), ..JobFilter::default() };
-    assert_eq!(listed(stores, tenant.id(), &next, 2).await, all[2..4]);
-    let rest = JobFilter { before: Some(all[3]), ..JobFilter::default() };
-    assert_eq!(listed(stores, tenant.id(), &rest, 2).await, all[4..]);
-}
-
-async fn jobs_are_listed_by_status(stores: &Stores) {
-    let tenant = Tenant::create(stores, 1).await;
-    let visitor = several_jobs(stores, &tenant, &[1, 2, 3]).await;
-    let claims = stores.sync_jobs.claim(due(3), LEASE, 1).await.expect("the store answers");
-    settle(stores, &claims[0].lease, 20, end(JobStatus::Error)).await;
-    let with = |status, before| JobFilter { status: Some(status), before };
-    let errors = listed(stores, tenant.id(), &with(JobStatus::Error, None), 10).await;
-    assert_eq!(errors, [visitor.job_id(1)]);
-    let pending = listed(stores, tenant.id(), &with(JobStatus::Pending, None), 10).await;
-    assert_eq!(pending, [visitor.job_id(3), visitor.job_id(2)]);
-    let older = listed(stores, tenant.id(), &with(JobStatus::Pending, Some(visitor.job_id(3))), 10).await;
-    assert_eq!(older, [visitor.job_id(2)]);
-    assert_eq!(listed(stores, tenant.id(), &with(JobStatus::Held, None), 10).await, []);
-}
-
-async fn jobs_are_counted(stores: &Stores) {
-    let counts = async |now| stores.sync_jobs.counts(now).await.expect("the store answers");
-    assert_eq!(counts(at(1_000)).await, JobCounts::default());
-    let (ours, theirs) = (Tenant::create(stores, 1).await, Tenant::create(stores, 2).await);
-    several_jobs(stores, &ours, &[1, 2, 3]).await;
-    several_jobs(stores, &theirs, &[2]).await;
-    let at_start = JobCounts { pending: 4, due: 0, oldest_due_at: None };
-    assert_eq!(counts(at(3)).await, at_start);
-    let some_due = JobCounts { pending: 4, due: 3, oldest_due_at: Some(due(1)) };
-    assert_eq!(counts(due(2)).await, some_due);
-    // A lease changes nothing of that; an end does.
-    let claims = stores.sync_jobs.claim(due(2), LEASE, 1).await.expect("the store answers");
-    assert_eq!(counts(due(2)).await, some_due);
-    settle(stores, &claims[0].lease, 20, end(JobStatus::Error)).await;
-    assert_eq!(counts(due(2)).await, JobCounts { pending: 3, due: 2, oldest_due_at: Some(due(2)) });
 }

@@ -931,7 +931,7 @@ async fn a_lead_without_a_crm_makes_no_job(stores: &Stores) {
     commit(stores, &visitor.arrives(0)).await;
     let changes = visitor.enquires(1, 0, 1, "jane@example.com");
     assert_round_trip(stores, &tenant, &changes, &changes.events[0]).await;
-    let counts = stores.sync_jobs.counts(at(1_000)).await.expect("the store answers");
+    let counts = stores.sync_jobs.counts(None, at(1_000)).await.expect("the store answers");
     assert_eq!(counts.pending, 0);
 }
 

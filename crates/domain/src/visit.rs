@@ -116,7 +116,8 @@ pub struct KnownPerson {
     pub visitors: BTreeSet<VisitorId>,
     /// The touches of all of them, in their order, with the bounds of [`KnownVisitor::touches`] taken together.
     pub touches: Vec<Arc<Touch>>,
-    /// The job that still waits for its first look (pending, nothing frozen), if any: the latest.
+    /// The latest job, where it still waits for its first look (pending, nothing frozen). An older one that does,
+    /// because a human replays it, is not for new leads to join: it may be superseded.
     pub waiting_job: Option<WaitingJob>,
     /// The highest sequence number among the person's jobs; 0 without any.
     pub last_sequence: i64,

@@ -3,12 +3,18 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use leadtrail_domain::email::EmailHash;
 use leadtrail_domain::event::StoredEvent;
-use leadtrail_domain::id::{EventId, LeadId, ProjectId, VisitorId};
+use leadtrail_domain::id::{EventId, LeadId, PixelId, ProjectId, VisitorId};
 use leadtrail_domain::lead::Lead;
 use leadtrail_domain::ports::{Journey, Journeys, StoreError};
+use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::touch::Touch;
 
 use crate::{MemoryStore, take};
+
+/// Where an event stands among those of several visitors.
+fn place(stored: &StoredEvent) -> (Timestamp, EventId, &PixelId) {
+    (stored.event.occurred_at, stored.event.id, &stored.event.pixel_id)
+}
 
 #[async_trait]
 impl Journeys for MemoryStore {
@@ -50,7 +56,7 @@ impl Journeys for MemoryStore {
         touches.sort_by(|one, other| other.key().cmp(&one.key()));
         let mut events: Vec<StoredEvent> =
             tables.events.values().filter(|stored| visitors.contains(&stored.visitor_id)).cloned().collect();
-        events.sort_by_key(|stored| std::cmp::Reverse((stored.event.occurred_at, stored.event.id)));
+        events.sort_by(|one, other| place(other).cmp(&place(one)));
         let mut touches = take(touches.into_iter(), limit);
         let mut events = take(events.into_iter(), limit);
         touches.reverse();

@@ -57,20 +57,19 @@ impl SyncJobs for MemoryStore {
             .filter(|row| row.leased_until.is_some_and(|until| until > now))
             .map(JobRow::person)
             .collect();
-        // Of each person, the one due first.
+        // Of each person in the queue, the one due first.
         let mut first: BTreeMap<PersonKey, &mut JobRow> = BTreeMap::new();
-        for row in tables.jobs.values_mut() {
+        for row in tables.jobs.values_mut().filter(|row| row.queue() == *queue) {
             let place = |row: &JobRow| (row.job.due_at, row.job.sequence);
             let person = row.person();
-            if row.job.status == JobStatus::Pending
-                && row.job.due_at <= now
+            if row.is_claimable(now)
                 && !leased.contains(&person)
                 && first.get(&person).is_none_or(|other| place(row) < place(other))
             {
                 first.insert(person, row);
             }
         }
-        let mut due: Vec<&mut JobRow> = first.into_values().filter(|row| row.queue() == *queue).collect();
+        let mut due: Vec<&mut JobRow> = first.into_values().collect();
         due.sort_by_key(|row| (row.job.due_at, row.job.id));
         let claims = due.into_iter().map(|row| {
             row.lease_number += 1;

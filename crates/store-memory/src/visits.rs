@@ -155,8 +155,8 @@ impl Tables {
             touches: known_touches(touches),
             waiting_job: jobs
                 .iter()
-                .filter(|job| still_waits(job))
                 .max_by_key(|job| job.sequence)
+                .filter(|job| still_waits(job))
                 .map(|job| WaitingJob { id: job.id, account: job.account.clone() }),
             last_sequence: jobs.iter().map(|job| job.sequence).max().unwrap_or(0),
             visitors,

@@ -1,7 +1,7 @@
 //! The store ports of Leadtrail on PostgreSQL 15 and later.
 //!
-//! [`PostgresStore`] implements `Visits`, `SyncJobs`, `Projects`, `Keys` and `Maintenance` on pools of blocking
-//! connections, and `Clock` by the server's clock, so that every node on one database goes by the same time. A commit
+//! [`PostgresStore`] implements `Visits`, `SyncJobs`, `Journeys`, `Projects`, `Connections`, `Keys` and `Maintenance` on
+//! pools of blocking connections, and `Clock` by the server's clock, so that every node on one database goes by the same time. A commit
 //! is one prepared statement in a transaction of its own: one round trip, one fsync. Events lie in monthly partitions
 //! by the time inside their id; [`migrate`](PostgresStore::migrate) and `upkeep` create them ahead.
 //!
@@ -25,8 +25,11 @@ extern crate self as leadtrail_store_postgres;
 
 mod clock;
 mod column;
+mod connections;
 mod error;
+mod journeys;
 mod keys;
+mod lead_row;
 mod maintenance;
 mod migrations;
 #[cfg(all(test, feature = "live"))]

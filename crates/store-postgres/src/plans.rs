@@ -2,9 +2,9 @@
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Text};
-use leadtrail_contract::fixtures::{Visitor, at, event_id_dated, event_query, person_query, tenant};
+use leadtrail_contract::fixtures::{Visitor, at, event_id_dated, event_query, person_query, queue, tenant};
 use leadtrail_contract::run;
-use leadtrail_domain::ports::{SyncJobs as _, Visits as _};
+use leadtrail_domain::ports::{JobFilter, Journeys as _, SyncJobs as _, Visits as _};
 use leadtrail_domain::visit::{Changes, Freshness};
 
 use crate::PostgresStore;
@@ -90,6 +90,9 @@ fn a_statement_is_prepared_once_and_not_per_call() {
     });
 }
 
+/// The index that leads to a person's jobs.
+const OF_THE_PERSON: &str = "sync_jobs_project_id_email_hash_sequence_key";
+
 #[test]
 fn no_load_and_no_claim_reads_a_whole_table() {
     run(async {
@@ -101,11 +104,37 @@ fn no_load_and_no_claim_reads_a_whole_table() {
         store.load(&person_query((visitor.project_id, jane))).await.unwrap();
         store.event(visitor.project_id, &visitor.pixel_id, visitor.event_id(0)).await.unwrap();
         store.events(visitor.project_id, None, 10).await.unwrap();
-        store.claim(at(0), std::time::Duration::from_secs(1), 10).await.unwrap();
-        store.counts(at(0)).await.unwrap();
+        let project = visitor.project_id;
+        store.due_queues(at(0)).await.unwrap();
+        store.claim(&queue(project), at(0), std::time::Duration::from_secs(1), 10).await.unwrap();
+        for of in [None, Some(project)] {
+            store.counts(of, at(0)).await.unwrap();
+            store.outcomes(of, at(0)).await.unwrap();
+        }
+        store.updates_since(project, &jane, at(0)).await.unwrap();
+        store.writes(project, visitor.job_id(0)).await.unwrap();
+        let by_email = JobFilter { email: Some(jane), ..JobFilter::default() };
+        store.jobs(project, &by_email, 10).await.unwrap();
+        store.leads_of(project, &jane, 10).await.unwrap();
+        store.leads_by_event(project, visitor.event_id(0)).await.unwrap();
         let plans = store.change(|connection| plans(connection, None)).await.unwrap();
-        assert_eq!(plans.len(), 7);
+        assert_eq!(plans.len(), 18);
         assert_by_index(&plans);
+        let of = |parts: &[&str]| {
+            let is_it = |sql: &str| parts.iter().all(|part| sql.contains(part));
+            let (_, plan) = plans.iter().find(|(sql, _)| is_it(sql)).expect("it was prepared");
+            plan.as_str()
+        };
+        let claim = of(&["FOR UPDATE OF j SKIP LOCKED"]);
+        assert!(claim.contains("Index Scan using sync_jobs_queue on sync_jobs j"), "{claim}");
+        assert!(claim.contains(&format!("Index Scan using {OF_THE_PERSON} on sync_jobs o")), "{claim}");
+        assert!(!claim.contains("Sort"), "{claim}");
+        let due = of(&["GROUP BY project_id, account"]);
+        assert!(due.contains("using sync_jobs_queue") && !due.contains("Sort"), "{due}");
+        let updates = of(&["JOIN crm_writes"]);
+        assert!(updates.contains(OF_THE_PERSON) && updates.contains("crm_writes_job"), "{updates}");
+        let outcomes = of(&["(\"sync_jobs\".\"ended_at\" >= $1) GROUP BY"]);
+        assert!(outcomes.contains("on sync_jobs_ended"), "{outcomes}");
     });
 }
 

@@ -212,6 +212,15 @@ diesel::table! {
         at -> Timestamptz,
         status -> Text,
         note -> Text,
+        steps -> Jsonb,
+    }
+}
+
+diesel::table! {
+    crm_connections (project_id) {
+        project_id -> Uuid,
+        sealed -> Binary,
+        set_at -> Timestamptz,
     }
 }
 

@@ -1,19 +1,24 @@
+mod act;
 mod dossier;
+mod queue;
 mod settle;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::dsl::{exists, select};
+use diesel::dsl::{count_star, exists, select};
+use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::query_builder::AsQuery;
-use diesel::sql_types::{BigInt, Bool, Nullable, Timestamptz};
+use diesel::sql_types::{BigInt, Binary, Nullable, Timestamptz, Uuid as UuidSql};
 use leadtrail_domain::crm::{FieldKey, PersonId};
 use leadtrail_domain::email::EmailHash;
 use leadtrail_domain::id::{LeadId, ProjectId, Slug, SyncJobId};
-use leadtrail_domain::ports::{AttemptRecord, JobCounts, JobFilter, Planned, StoreError, SyncJobs};
+use leadtrail_domain::ports::{
+    AttemptRecord, DueQueue, JobAction, JobCounts, JobFilter, LedgerEntry, Planned, Queue, StoreError,
+    SyncJobs, Updates,
+};
 use leadtrail_domain::sync::{Claim, Dossier, JobStatus, Lease, PlannedWrite, Settlement, SyncJob, Wanted};
 use leadtrail_domain::time::Timestamp;
 use uuid::Uuid;
@@ -81,49 +86,18 @@ impl JobRow {
     }
 }
 
-/// Claims come one after the other, so that each sees whom the one before it has leased. They are few: one per worker
-/// and poll, or less.
-struct LockClaims;
+/// The order of the person's jobs says by which index they are found, also with a plan made on a fresh store, where
+/// every index looks the same.
+struct CountUpdates;
 
-impl Text for LockClaims {
-    const SQL: &'static str =
-        "SELECT pg_advisory_xact_lock(hashtext('leadtrail'), hashtext('claims')) IS NULL";
-    type Row = Bool;
-}
-
-/// The claim is materialized, so that no plan locks more jobs than it gives out. OFFSET 0 keeps the question about the
-/// person's other jobs one per job that is due; as a join it would read all that are pending.
-struct ClaimDue;
-
-impl Text for ClaimDue {
-    const SQL: &'static str = "WITH due AS MATERIALIZED (
-            SELECT j.job_id FROM sync_jobs j
-            WHERE j.status = 'pending' AND j.due_at <= {} AND (j.lease_until IS NULL OR j.lease_until <= {})
-                AND NOT EXISTS (
-                    SELECT FROM sync_jobs o
-                    WHERE o.project_id = j.project_id AND o.email_hash = j.email_hash AND o.status = 'pending'
-                        AND (o.lease_until > {} OR (o.due_at, o.sequence) < (j.due_at, j.sequence))
-                    OFFSET 0
-                )
-            ORDER BY j.due_at, j.job_id
-            LIMIT {}
-            FOR UPDATE OF j SKIP LOCKED
-        )
-        UPDATE sync_jobs j SET lease_number = j.lease_number + 1, lease_until = {}
-        FROM due WHERE j.job_id = due.job_id
-        RETURNING j.job_id, j.project_id, j.account, j.lead_id, j.email_hash, j.sequence, j.created_at, j.due_at,
-            j.status, j.looks, j.failures, j.wanted, j.planned, j.persons, j.last_error, j.ended_at, j.lease_number,
-            j.lease_until";
-    type Row = <sync_jobs::table as AsQuery>::SqlType;
-}
-
-struct CountPending;
-
-impl Text for CountPending {
-    const SQL: &'static str = "SELECT count(*), count(*) FILTER (WHERE due_at <= {}),
-            min(due_at) FILTER (WHERE due_at <= {})
-        FROM sync_jobs WHERE status = 'pending'";
-    type Row = (BigInt, BigInt, Nullable<Timestamptz>);
+impl Text for CountUpdates {
+    const SQL: &'static str = "SELECT count(DISTINCT w.job_id), min(w.at)
+        FROM (
+            SELECT job_id FROM sync_jobs WHERE project_id = {} AND email_hash = {} ORDER BY sequence OFFSET 0
+        ) j
+        JOIN crm_writes w ON w.job_id = j.job_id
+        WHERE w.at >= {}";
+    type Row = (BigInt, Nullable<Timestamptz>);
 }
 
 /// The rows that a lease is a right to: one, or none when it is lost.
@@ -146,62 +120,6 @@ fn hold(connection: &mut PgConnection, lease: &Lease) -> Result<JobRow, Failure>
     Ok(row.ok_or(StoreError::LeaseLost)?)
 }
 
-/// Claims in the transaction that the connection is in, which holds the lock on claims.
-fn claim(
-    connection: &mut PgConnection,
-    now: Timestamp,
-    until: Timestamp,
-    limit: u32,
-) -> Result<Vec<Claim>, Failure> {
-    let limit = usize::try_from(limit).map_err(StoreError::rejected)?;
-    let mut claims = Vec::new();
-    loop {
-        let free = i64::try_from(limit - claims.len()).map_err(StoreError::rejected)?;
-        let statement = Statement::<ClaimDue>::new(vec![
-            bind::<Timestamptz, _>(At(now)),
-            bind::<Timestamptz, _>(At(now)),
-            bind::<Timestamptz, _>(At(now)),
-            bind::<BigInt, _>(free),
-            bind::<Timestamptz, _>(At(until)),
-        ]);
-        let rows: Vec<JobRow> = statement.load(connection)?;
-        let mut all_readable = true;
-        for row in rows {
-            let id = row.job_id;
-            match row.claim() {
-                Ok(claim) => claims.push(claim),
-                Err(unreadable) => {
-                    end_unreadable(connection, id, now, &unreadable)?;
-                    all_readable = false;
-                }
-            }
-        }
-        // Those who stood behind an unreadable one come next.
-        if all_readable {
-            claims.sort_by_key(|claim| (claim.job.due_at, claim.job.id));
-            return Ok(claims);
-        }
-    }
-}
-
-/// Ends a job whose row cannot be read, so that it holds up nobody.
-fn end_unreadable(
-    connection: &mut PgConnection,
-    id: Uuid,
-    now: Timestamp,
-    unreadable: &StoreError,
-) -> Result<(), Failure> {
-    diesel::update(sync_jobs::table.find(id))
-        .set((
-            sync_jobs::status.eq(JobStatus::Error.as_str()),
-            sync_jobs::last_error.eq(Some(unreadable.to_string())),
-            sync_jobs::ended_at.eq(Some(At(now))),
-            sync_jobs::lease_until.eq(None::<At>),
-        ))
-        .execute(connection)?;
-    settle::show(connection, &[id], JobStatus::Error, now, None)
-}
-
 /// The newest lead that joined a job.
 fn newest_lead(connection: &mut PgConnection, job: Uuid) -> Result<Option<Uuid>, Failure> {
     let newest = leads::table
@@ -215,14 +133,30 @@ fn newest_lead(connection: &mut PgConnection, job: Uuid) -> Result<Option<Uuid>,
 
 #[async_trait]
 impl SyncJobs for PostgresStore {
-    async fn claim(&self, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Claim>, StoreError> {
-        let clock = Arc::clone(&self.clock);
+    async fn due_queues(&self, now: Timestamp) -> Result<Vec<DueQueue>, StoreError> {
+        let (queues, unreadable) = self.ask(move |connection| queue::due_queues(connection, now)).await?;
+        if !unreadable.is_empty() {
+            self.change(move |connection| {
+                connection.transaction(|connection| {
+                    unreadable.iter().try_for_each(|queue| queue::end_queue(connection, queue, now))
+                })
+            })
+            .await?;
+        }
+        Ok(queues)
+    }
+
+    async fn claim(
+        &self,
+        queue: &Queue,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<Claim>, StoreError> {
+        let (clock, queue) = (Arc::clone(&self.clock), queue.clone());
         self.change(move |connection| {
             clock.refresh(connection)?;
-            connection.transaction(|connection| {
-                Statement::<LockClaims>::new(Vec::new()).execute(connection)?;
-                claim(connection, now, now.plus(lease), limit)
-            })
+            connection.transaction(|connection| queue::claim(connection, &queue, now, now.plus(lease), limit))
         })
         .await
     }
@@ -316,6 +250,40 @@ impl SyncJobs for PostgresStore {
         .await
     }
 
+    async fn updates_since(
+        &self,
+        project: ProjectId,
+        email: &EmailHash,
+        since: Timestamp,
+    ) -> Result<Updates, StoreError> {
+        let statement = Statement::<CountUpdates>::new(vec![
+            bind::<UuidSql, _>(project.0),
+            bind::<Binary, _>(email.0.to_vec()),
+            bind::<Timestamptz, _>(At(since)),
+        ]);
+        self.ask(move |connection| {
+            let (writes, oldest_at): (i64, Option<At>) = (&statement).get_result(connection)?;
+            let count = ranged(writes, "crm_writes", "job_id", "*")?;
+            Ok(Updates { count, oldest_at: oldest_at.map(|at| at.0) })
+        })
+        .await
+    }
+
+    async fn act(
+        &self,
+        project: ProjectId,
+        id: SyncJobId,
+        action: JobAction,
+        at: Timestamp,
+        note: &str,
+    ) -> Result<bool, StoreError> {
+        let note = note.to_owned();
+        self.change(move |connection| {
+            connection.transaction(|connection| act::act(connection, project, id, action, at, note))
+        })
+        .await
+    }
+
     async fn job(&self, project: ProjectId, id: SyncJobId) -> Result<Option<SyncJob>, StoreError> {
         self.ask(move |connection| {
             let row = sync_jobs::table
@@ -336,15 +304,10 @@ impl SyncJobs for PostgresStore {
     ) -> Result<Vec<SyncJob>, StoreError> {
         let filter = filter.clone();
         self.ask(move |connection| {
-            let mut wanted = sync_jobs::table
-                .filter(sync_jobs::project_id.eq(project.0))
+            let mut wanted = meant(project, &filter)
                 .order(sync_jobs::job_id.desc())
                 .limit(i64::from(limit))
-                .select(JobRow::as_select())
-                .into_boxed();
-            if let Some(status) = filter.status {
-                wanted = wanted.filter(sync_jobs::status.eq(status.as_str()));
-            }
+                .select(JobRow::as_select());
             if let Some(before) = filter.before {
                 wanted = wanted.filter(sync_jobs::job_id.lt(before.0));
             }
@@ -356,31 +319,109 @@ impl SyncJobs for PostgresStore {
 
     async fn attempts(&self, project: ProjectId, id: SyncJobId) -> Result<Vec<AttemptRecord>, StoreError> {
         self.ask(move |connection| {
-            let rows: Vec<(At, String, String)> = sync_attempts::table
+            let rows: Vec<(At, String, String, JsonText)> = sync_attempts::table
                 .filter(sync_attempts::job_id.eq(id.0).and(sync_attempts::project_id.eq(project.0)))
                 .order(sync_attempts::number)
-                .select((sync_attempts::at, sync_attempts::status, sync_attempts::note))
+                .select((sync_attempts::at, sync_attempts::status, sync_attempts::note, sync_attempts::steps))
                 .load(connection)?;
-            let record = |(At(at), status, note): (At, String, String)| {
+            let record = |(At(at), status, note, steps): (At, String, String, JsonText)| {
                 let status: JobStatus = parsed(&status, "sync_attempts", "status", id)?;
-                Ok::<_, StoreError>(AttemptRecord { at, status, note })
+                let steps = steps.parse("sync_attempts", "steps", id)?;
+                Ok::<_, StoreError>(AttemptRecord { at, status, note, steps })
             };
             Ok(rows.into_iter().map(record).collect::<Result<_, _>>()?)
         })
         .await
     }
 
-    async fn counts(&self, now: Timestamp) -> Result<JobCounts, StoreError> {
-        let statement = Statement::<CountPending>::new(vec![
-            bind::<Timestamptz, _>(At(now)),
-            bind::<Timestamptz, _>(At(now)),
-        ]);
-        let (pending, due, oldest): (i64, i64, Option<At>) =
-            self.ask(move |connection| Ok((&statement).get_result(connection)?)).await?;
-        Ok(JobCounts {
-            pending: ranged(pending, TABLE, "status", "*")?,
-            due: ranged(due, TABLE, "due_at", "*")?,
-            oldest_due_at: oldest.map(|at| at.0),
+    async fn writes(&self, project: ProjectId, id: SyncJobId) -> Result<Vec<LedgerEntry>, StoreError> {
+        self.ask(move |connection| {
+            let rows = crm_writes::table
+                .filter(crm_writes::job_id.eq(id.0).and(crm_writes::project_id.eq(project.0)))
+                .order((crm_writes::at, crm_writes::person_id, crm_writes::field_key))
+                .select(WriteRow::as_select())
+                .load(connection)?;
+            Ok(rows.into_iter().map(|row| row.entry(id)).collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn count(&self, project: ProjectId, filter: &JobFilter) -> Result<u64, StoreError> {
+        let filter = filter.clone();
+        let count: i64 = self
+            .ask(move |connection| Ok(meant(project, &filter).select(count_star()).first(connection)?))
+            .await?;
+        ranged(count, TABLE, "job_id", "*")
+    }
+
+    async fn counts(&self, project: Option<ProjectId>, now: Timestamp) -> Result<JobCounts, StoreError> {
+        self.ask(move |connection| queue::counts(connection, project, now)).await
+    }
+
+    async fn outcomes(
+        &self,
+        project: Option<ProjectId>,
+        since: Timestamp,
+    ) -> Result<BTreeMap<JobStatus, u64>, StoreError> {
+        self.ask(move |connection| {
+            let mut ended = sync_jobs::table
+                .filter(sync_jobs::ended_at.ge(Some(At(since))).assume_not_null())
+                .group_by(sync_jobs::status)
+                .select((sync_jobs::status, count_star()))
+                .into_boxed();
+            if let Some(project) = project {
+                ended = ended.filter(sync_jobs::project_id.eq(project.0));
+            }
+            let rows: Vec<(String, i64)> = ended.load(connection)?;
+            let outcomes = rows.into_iter().map(|(status, count)| {
+                let status: JobStatus = parsed(&status, TABLE, "status", "*")?;
+                Ok::<_, StoreError>((status, ranged(count, TABLE, "status", "*")?))
+            });
+            Ok(outcomes.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = crm_writes)]
+struct WriteRow {
+    at: At,
+    account: String,
+    person_id: String,
+    field_key: String,
+    value_before: Option<JsonText>,
+    value_after: JsonText,
+}
+
+impl WriteRow {
+    fn entry(self, job: SyncJobId) -> Result<LedgerEntry, StoreError> {
+        let before = self.value_before.map(|value| value.parse("crm_writes", "value_before", job));
+        Ok(LedgerEntry {
+            at: self.at.0,
+            account: parsed(&self.account, "crm_writes", "account", job)?,
+            person: PersonId(self.person_id),
+            field: FieldKey(self.field_key),
+            before: before.transpose()?,
+            after: self.value_after.parse("crm_writes", "value_after", job)?,
         })
     }
+}
+
+/// The jobs of a project that a filter means, whatever its `before`.
+fn meant(project: ProjectId, filter: &JobFilter) -> sync_jobs::BoxedQuery<'static, Pg> {
+    let mut jobs = sync_jobs::table.filter(sync_jobs::project_id.eq(project.0)).into_boxed();
+    if let Some(status) = filter.status {
+        jobs = jobs.filter(sync_jobs::status.eq(status.as_str()));
+    }
+    if let Some(email) = filter.email {
+        jobs = jobs.filter(sync_jobs::email_hash.eq(email.0.to_vec()));
+    }
+    if let Some(since) = filter.since {
+        jobs = jobs.filter(sync_jobs::created_at.ge(At(since)));
+    }
+    if let Some(until) = filter.until {
+        jobs = jobs.filter(sync_jobs::created_at.lt(At(until)));
+    }
+    jobs
 }

@@ -1,6 +1,8 @@
 //! The suites of the store ports, and what only PostgreSQL can get wrong, against a live server.
 #![cfg(feature = "live")]
 
+#[path = "live/backlog.rs"]
+mod backlog;
 #[path = "live/nodes.rs"]
 mod nodes;
 #[path = "live/partitions.rs"]
@@ -35,6 +37,8 @@ async fn cached() -> Stores {
 leadtrail_contract::visits_contract!(mod visits: async { stores().await });
 leadtrail_contract::visits_contract!(mod cached_visits: async { cached().await });
 leadtrail_contract::sync_jobs_contract!(mod sync_jobs: async { stores().await });
+leadtrail_contract::connections_contract!(mod connections: async { stores().await });
+leadtrail_contract::journeys_contract!(mod journeys: async { stores().await });
 leadtrail_contract::projects_contract!(mod projects: async { stores().await });
 leadtrail_contract::keys_contract!(mod keys: async { stores().await });
 leadtrail_contract::maintenance_contract!(mod maintenance: async { stores().await });

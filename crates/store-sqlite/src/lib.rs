@@ -23,8 +23,11 @@
 
 mod clock;
 mod connection;
+mod connections;
 mod failure;
+mod journeys;
 mod keys;
+mod lead_row;
 mod maintenance;
 mod migrations;
 mod projects;

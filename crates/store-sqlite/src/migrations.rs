@@ -100,7 +100,7 @@ mod tests {
 
     use super::*;
 
-    const FIRST: &str = "2026-11-23-000001_initial";
+    const ALL: [&str; 2] = ["2026-11-23-000001_initial", "2026-11-24-000001_sync"];
 
     fn empty() -> (SqliteStore, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
@@ -126,17 +126,19 @@ mod tests {
     #[tokio::test]
     async fn down_undoes_up() {
         let (store, _folder) = empty();
-        assert_eq!(store.pending_migrations().await.unwrap(), [FIRST]);
-        assert_eq!(store.migrate().await.unwrap(), [FIRST]);
+        assert_eq!(store.pending_migrations().await.unwrap(), ALL);
+        assert_eq!(store.migrate().await.unwrap(), ALL);
         assert_eq!(store.migrate().await.unwrap(), [""; 0]);
         assert_eq!(store.pending_migrations().await.unwrap(), [""; 0]);
-        assert_eq!(store.applied_migrations().await.unwrap(), [FIRST]);
+        assert_eq!(store.applied_migrations().await.unwrap(), ALL);
         let up = definitions(&store).await;
         assert!(up.len() > 13);
-        assert_eq!(store.revert_migration().await.unwrap().as_deref(), Some(FIRST));
+        for name in ALL.iter().rev() {
+            assert_eq!(store.revert_migration().await.unwrap().as_deref(), Some(*name));
+        }
         assert_eq!(definitions(&store).await, [""; 0]);
         assert_eq!(store.revert_migration().await.unwrap(), None);
-        assert_eq!(store.migrate().await.unwrap(), [FIRST]);
+        assert_eq!(store.migrate().await.unwrap(), ALL);
         assert_eq!(definitions(&store).await, up);
     }
 
@@ -153,7 +155,7 @@ mod tests {
         while let Some(done) = all.join_next().await {
             applied.extend(done.unwrap().unwrap());
         }
-        assert_eq!(applied, [FIRST]);
+        assert_eq!(applied, ALL);
     }
 
     #[derive(QueryableByName)]

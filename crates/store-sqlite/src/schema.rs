@@ -16,6 +16,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    crm_connections (project_id) {
+        project_id -> Binary,
+        sealed -> Binary,
+        set_at -> BigInt,
+    }
+}
+
+diesel::table! {
     crm_writes (project_id, account, person_id, field_key, job_id, at) {
         project_id -> Binary,
         account -> Text,
@@ -114,6 +122,7 @@ diesel::table! {
         at -> BigInt,
         status -> Text,
         note -> Text,
+        steps -> Text,
     }
 }
 
@@ -230,6 +239,7 @@ diesel::table! {
 
 diesel::allow_tables_to_appear_in_same_query!(
     api_keys,
+    crm_connections,
     crm_writes,
     identities,
     leads,

@@ -1,17 +1,23 @@
+mod act;
 mod dossier;
+mod queue;
 mod settle;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::dsl::{count_star, exists, min, not, sql};
+use diesel::dsl::{count, count_star, exists, min, sql};
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
+use diesel::sqlite::Sqlite;
 use leadtrail_domain::crm::{FieldKey, PersonId};
 use leadtrail_domain::email::EmailHash;
 use leadtrail_domain::id::{LeadId, ProjectId, Slug, SyncJobId};
-use leadtrail_domain::ports::{AttemptRecord, JobCounts, JobFilter, Planned, StoreError, SyncJobs};
+use leadtrail_domain::ports::{
+    AttemptRecord, DueQueue, JobAction, JobCounts, JobFilter, LedgerEntry, Planned, Queue, StoreError,
+    SyncJobs, Updates,
+};
 use leadtrail_domain::sync::{Claim, Dossier, JobStatus, Lease, PlannedWrite, Settlement, SyncJob, Wanted};
 use leadtrail_domain::time::Timestamp;
 
@@ -19,11 +25,6 @@ use crate::SqliteStore;
 use crate::failure::{Failure, Outcome, json_text};
 use crate::row::Row;
 use crate::schema::{crm_writes, sync_attempts, sync_jobs};
-
-/// Written out, not bound: only so is it known that `sync_jobs_due` holds all rows that are meant.
-const PENDING: &str = "status = 'pending'";
-
-diesel::alias!(sync_jobs as others: Others);
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = sync_jobs)]
@@ -92,83 +93,6 @@ fn leased(connection: &mut SqliteConnection, lease: &Lease) -> Outcome<Leased> {
     Ok(Leased { email_hash, sequence, account })
 }
 
-/// Of each person at most one: while a job is leased the person's others wait, and of those due the first comes first.
-fn claim(
-    connection: &mut SqliteConnection,
-    now: Timestamp,
-    lease: Duration,
-    limit: u32,
-) -> Outcome<Vec<Claim>> {
-    let until = now.plus(lease);
-    // Not by `PENDING`: the person's few jobs are found by the key that has the person in it.
-    let of_the_person = others
-        .filter(others.field(sync_jobs::project_id).eq(sync_jobs::project_id))
-        .filter(others.field(sync_jobs::email_hash).eq(sync_jobs::email_hash))
-        .filter(others.field(sync_jobs::status).eq(JobStatus::Pending.as_str()));
-    let is_leased = others.field(sync_jobs::lease_until).gt(Some(now.micros())).assume_not_null();
-    let (due_at, sequence) = (others.field(sync_jobs::due_at), others.field(sync_jobs::sequence));
-    let comes_first =
-        due_at.lt(sync_jobs::due_at).or(due_at.eq(sync_jobs::due_at).and(sequence.lt(sync_jobs::sequence)));
-    let in_the_way = of_the_person.filter(is_leased.or(comes_first));
-    let mut claims = Vec::new();
-    loop {
-        let free = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(claims.len());
-        let due: Vec<(JobRow, i64)> = sync_jobs::table
-            .filter(sql::<Bool>(PENDING))
-            .filter(sync_jobs::due_at.le(now.micros()))
-            .filter(sync_jobs::lease_until.is_null().or(sync_jobs::lease_until.le(now.micros())))
-            .filter(not(exists(in_the_way)))
-            .order((sync_jobs::due_at, sync_jobs::job_id))
-            .limit(i64::try_from(free).unwrap_or(i64::MAX))
-            .select((JobRow::as_select(), sync_jobs::lease_number))
-            .load(connection)?;
-        let mut all_readable = true;
-        for (row, number) in due {
-            let id = row.job_id.clone();
-            match row.read() {
-                Ok(job) => {
-                    let lease =
-                        Lease { job_id: job.id, project_id: job.project_id, number: number + 1, until };
-                    diesel::update(sync_jobs::table.find(&id))
-                        .set((
-                            sync_jobs::lease_number.eq(lease.number),
-                            sync_jobs::lease_until.eq(Some(until.micros())),
-                        ))
-                        .execute(connection)?;
-                    claims.push(Claim { job, lease });
-                }
-                Err(unreadable) => {
-                    end_unreadable(connection, &id, now, &unreadable)?;
-                    all_readable = false;
-                }
-            }
-        }
-        // Those who stood behind an unreadable one come next.
-        if all_readable {
-            claims.sort_by_key(|claim: &Claim| (claim.job.due_at, claim.job.id));
-            return Ok(claims);
-        }
-    }
-}
-
-/// Ends a job whose row cannot be read, so that it holds up nobody.
-fn end_unreadable(
-    connection: &mut SqliteConnection,
-    id: &[u8],
-    now: Timestamp,
-    unreadable: &StoreError,
-) -> Outcome<()> {
-    diesel::update(sync_jobs::table.find(id))
-        .set((
-            sync_jobs::status.eq(JobStatus::Error.as_str()),
-            sync_jobs::last_error.eq(Some(unreadable.to_string())),
-            sync_jobs::ended_at.eq(Some(now.micros())),
-            sync_jobs::lease_until.eq(None::<i64>),
-        ))
-        .execute(connection)?;
-    settle::show(connection, id, JobStatus::Error, now, None)
-}
-
 fn plan(connection: &mut SqliteConnection, lease: &Lease, write: &PlannedWrite) -> Outcome<Planned> {
     let Leased { email_hash, sequence, .. } = leased(connection, lease)?;
     let newer = sync_jobs::table
@@ -188,8 +112,26 @@ fn plan(connection: &mut SqliteConnection, lease: &Lease, write: &PlannedWrite) 
 
 #[async_trait]
 impl SyncJobs for SqliteStore {
-    async fn claim(&self, now: Timestamp, lease: Duration, limit: u32) -> Result<Vec<Claim>, StoreError> {
-        self.write(move |connection| claim(connection, now, lease, limit)).await
+    async fn due_queues(&self, now: Timestamp) -> Result<Vec<DueQueue>, StoreError> {
+        let (queues, unreadable) = self.read(move |connection| queue::due_queues(connection, now)).await?;
+        if !unreadable.is_empty() {
+            self.write(move |connection| {
+                unreadable.iter().try_for_each(|queue| queue::end_queue(connection, queue, now))
+            })
+            .await?;
+        }
+        Ok(queues)
+    }
+
+    async fn claim(
+        &self,
+        queue: &Queue,
+        now: Timestamp,
+        lease: Duration,
+        limit: u32,
+    ) -> Result<Vec<Claim>, StoreError> {
+        let queue = queue.clone();
+        self.write(move |connection| queue::claim(connection, &queue, now, lease, limit)).await
     }
 
     async fn renew(&self, lease: &Lease, until: Timestamp) -> Result<Lease, StoreError> {
@@ -276,6 +218,41 @@ impl SyncJobs for SqliteStore {
         .await
     }
 
+    async fn updates_since(
+        &self,
+        project: ProjectId,
+        email: &EmailHash,
+        since: Timestamp,
+    ) -> Result<Updates, StoreError> {
+        let email = *email;
+        self.read(move |connection| {
+            let (count, oldest_at): (i64, Option<i64>) = crm_writes::table
+                .inner_join(sync_jobs::table.on(sync_jobs::job_id.eq(crm_writes::job_id)))
+                .filter(sync_jobs::project_id.eq(project.0.as_bytes().as_slice()))
+                .filter(sync_jobs::email_hash.eq(email.0.as_slice()))
+                .filter(crm_writes::at.ge(since.micros()))
+                .select((count(crm_writes::job_id).aggregate_distinct(), min(crm_writes::at)))
+                .first(connection)?;
+            Ok(Updates {
+                count: u64::try_from(count).unwrap_or(0),
+                oldest_at: oldest_at.map(Timestamp::from_micros),
+            })
+        })
+        .await
+    }
+
+    async fn act(
+        &self,
+        project: ProjectId,
+        id: SyncJobId,
+        action: JobAction,
+        at: Timestamp,
+        note: &str,
+    ) -> Result<bool, StoreError> {
+        let note = note.to_owned();
+        self.write(move |connection| act::act(connection, project, id, action, at, note)).await
+    }
+
     async fn job(&self, project: ProjectId, id: SyncJobId) -> Result<Option<SyncJob>, StoreError> {
         self.read(move |connection| {
             let row = sync_jobs::table
@@ -297,15 +274,10 @@ impl SyncJobs for SqliteStore {
     ) -> Result<Vec<SyncJob>, StoreError> {
         let filter = filter.clone();
         self.read(move |connection| {
-            let mut jobs = sync_jobs::table
-                .filter(sync_jobs::project_id.eq(project.0.as_bytes().as_slice()))
+            let mut jobs = meant(project, &filter)
                 .order(sync_jobs::job_id.desc())
                 .limit(i64::from(limit))
-                .select(JobRow::as_select())
-                .into_boxed();
-            if let Some(status) = filter.status {
-                jobs = jobs.filter(sync_jobs::status.eq(status.as_str()));
-            }
+                .select(JobRow::as_select());
             if let Some(before) = filter.before {
                 jobs = jobs.filter(sync_jobs::job_id.lt(before.0.as_bytes().to_vec()));
             }
@@ -316,20 +288,21 @@ impl SyncJobs for SqliteStore {
 
     async fn attempts(&self, project: ProjectId, id: SyncJobId) -> Result<Vec<AttemptRecord>, StoreError> {
         self.read(move |connection| {
-            let rows: Vec<(i64, String, String)> = sync_attempts::table
+            let rows: Vec<(i64, String, String, String)> = sync_attempts::table
                 .filter(sync_attempts::job_id.eq(id.0.as_bytes().as_slice()))
                 .filter(sync_attempts::project_id.eq(project.0.as_bytes().as_slice()))
                 .order(sync_attempts::number)
-                .select((sync_attempts::at, sync_attempts::status, sync_attempts::note))
+                .select((sync_attempts::at, sync_attempts::status, sync_attempts::note, sync_attempts::steps))
                 .load(connection)?;
             let row = Row::of("sync_attempts", id.0.as_bytes());
             let attempts: Result<_, StoreError> = rows
                 .into_iter()
-                .map(|(at, status, note)| {
+                .map(|(at, status, note, steps)| {
                     Ok(AttemptRecord {
                         at: Timestamp::from_micros(at),
                         status: row.parse("status", &status)?,
                         note,
+                        steps: row.json("steps", &steps)?,
                     })
                 })
                 .collect();
@@ -338,21 +311,99 @@ impl SyncJobs for SqliteStore {
         .await
     }
 
-    async fn counts(&self, now: Timestamp) -> Result<JobCounts, StoreError> {
+    async fn writes(&self, project: ProjectId, id: SyncJobId) -> Result<Vec<LedgerEntry>, StoreError> {
         self.read(move |connection| {
-            let pending: i64 =
-                sync_jobs::table.filter(sql::<Bool>(PENDING)).select(count_star()).first(connection)?;
-            let (due, oldest): (i64, Option<i64>) = sync_jobs::table
-                .filter(sql::<Bool>(PENDING))
-                .filter(sync_jobs::due_at.le(now.micros()))
-                .select((count_star(), min(sync_jobs::due_at)))
-                .first(connection)?;
-            Ok(JobCounts {
-                pending: u64::try_from(pending).unwrap_or(0),
-                due: u64::try_from(due).unwrap_or(0),
-                oldest_due_at: oldest.map(Timestamp::from_micros),
-            })
+            let rows: Vec<WriteRow> = crm_writes::table
+                .filter(crm_writes::job_id.eq(id.0.as_bytes().as_slice()))
+                .filter(crm_writes::project_id.eq(project.0.as_bytes().as_slice()))
+                .order((crm_writes::at, crm_writes::person_id, crm_writes::field_key))
+                .select(WriteRow::as_select())
+                .load(connection)?;
+            Ok(rows.into_iter().map(|row| row.read(id)).collect::<Result<_, _>>()?)
         })
         .await
     }
+
+    async fn count(&self, project: ProjectId, filter: &JobFilter) -> Result<u64, StoreError> {
+        let filter = filter.clone();
+        self.read(move |connection| {
+            let count: i64 = meant(project, &filter).select(count_star()).first(connection)?;
+            Ok(u64::try_from(count).unwrap_or(0))
+        })
+        .await
+    }
+
+    async fn counts(&self, project: Option<ProjectId>, now: Timestamp) -> Result<JobCounts, StoreError> {
+        self.read(move |connection| queue::counts(connection, project, now)).await
+    }
+
+    async fn outcomes(
+        &self,
+        project: Option<ProjectId>,
+        since: Timestamp,
+    ) -> Result<BTreeMap<JobStatus, u64>, StoreError> {
+        self.read(move |connection| {
+            // The literal is the condition of `sync_jobs_ended`, as it is spelt there.
+            let mut ended = sync_jobs::table
+                .filter(sql::<Bool>("ended_at > 0"))
+                .filter(sync_jobs::ended_at.ge(since.micros()).assume_not_null())
+                .group_by(sync_jobs::status)
+                .select((sync_jobs::status, count_star()))
+                .into_boxed();
+            if let Some(project) = project {
+                ended = ended.filter(sync_jobs::project_id.eq(project.0.as_bytes().to_vec()));
+            }
+            let rows: Vec<(String, i64)> = ended.load(connection)?;
+            let row = Row::named("sync_jobs", "*");
+            let outcomes = rows.into_iter().map(|(status, count)| {
+                Ok::<_, StoreError>((row.parse("status", &status)?, row.count("status", count)?))
+            });
+            Ok(outcomes.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = crm_writes)]
+struct WriteRow {
+    at: i64,
+    account: String,
+    person_id: String,
+    field_key: String,
+    value_before: Option<String>,
+    value_after: String,
+}
+
+impl WriteRow {
+    fn read(self, job: SyncJobId) -> Result<LedgerEntry, StoreError> {
+        let row = Row::of("crm_writes", job.0.as_bytes());
+        Ok(LedgerEntry {
+            at: Timestamp::from_micros(self.at),
+            account: row.parse("account", &self.account)?,
+            person: PersonId(self.person_id),
+            field: FieldKey(self.field_key),
+            before: row.json_or_none("value_before", self.value_before.as_deref())?,
+            after: row.json("value_after", &self.value_after)?,
+        })
+    }
+}
+
+/// The jobs of a project that a filter means, whatever its `before`.
+fn meant(project: ProjectId, filter: &JobFilter) -> sync_jobs::BoxedQuery<'static, Sqlite> {
+    let mut jobs =
+        sync_jobs::table.filter(sync_jobs::project_id.eq(project.0.as_bytes().to_vec())).into_boxed();
+    if let Some(status) = filter.status {
+        jobs = jobs.filter(sync_jobs::status.eq(status.as_str()));
+    }
+    if let Some(email) = filter.email {
+        jobs = jobs.filter(sync_jobs::email_hash.eq(email.0.to_vec()));
+    }
+    if let Some(since) = filter.since {
+        jobs = jobs.filter(sync_jobs::created_at.ge(since.micros()));
+    }
+    if let Some(until) = filter.until {
+        jobs = jobs.filter(sync_jobs::created_at.lt(until.micros()));
+    }
+    jobs
 }

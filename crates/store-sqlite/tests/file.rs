@@ -7,7 +7,7 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use leadtrail_contract::Stores;
-use leadtrail_contract::fixtures::{Tenant, at, email, event_query, key, person_query};
+use leadtrail_contract::fixtures::{Tenant, at, email, event_query, key, person_query, queue};
 use leadtrail_domain::ports::{Clock, Durability, JobFilter, Maintenance, Page, StoreError};
 use leadtrail_domain::sync::JobStatus;
 use leadtrail_domain::visit::{Freshness, VisitQuery};
@@ -128,7 +128,9 @@ async fn an_unreadable_row_is_named() {
     stores.visits.commit(&visitor.arrives(0)).await.unwrap();
     stores.visits.commit(&visitor.submits(1, 0, 1, JANE, 1)).await.unwrap();
     stores.keys.create_key(&key(1)).await.unwrap();
-    let lease = stores.sync_jobs.claim(at(100), Duration::from_mins(1), 1).await.unwrap()[0].lease;
+    let lease =
+        stores.sync_jobs.claim(&queue(tenant.id()), at(100), Duration::from_mins(1), 1).await.unwrap()[0]
+            .lease;
     let (project, pixel) = (tenant.id(), visitor.pixel_id.clone());
     let (visitor_id, job_id) = (visitor.id.to_string(), visitor.job_id(1).to_string());
 
@@ -157,6 +159,9 @@ async fn an_unreadable_row_is_named() {
     file.execute("UPDATE visitors SET cookie = 'no cookie'");
     let answer = stores.visits.load(&event_query(visitor.event_key(0))).await;
     assert_eq!(place(answer), ("visitors", "cookie", visitor_id));
+
+    let journey = stores.journeys.journey(project, visitor.lead_id(1), 10).await;
+    assert_eq!(journey.unwrap(), leadtrail_domain::ports::Journey::default(), "the lead is gone");
 
     file.execute("UPDATE sync_jobs SET persons = '{}'");
     assert_eq!(
@@ -226,12 +231,14 @@ async fn an_unreadable_job_ends_and_holds_up_nobody() {
     file.execute(&format!("{frozen}{}", hex(1)));
     file.execute(&format!("UPDATE sync_jobs SET looks = -1 WHERE job_id = {}", hex(4)));
 
-    let claims = stores.sync_jobs.claim(at(60), Duration::from_mins(2), 2).await.unwrap();
+    let claims =
+        stores.sync_jobs.claim(&queue(tenant.id()), at(60), Duration::from_mins(2), 2).await.unwrap();
 
     // As many as asked for, the other job of the same person among them.
     let ids: Vec<_> = claims.iter().map(|claim| claim.job.id).collect();
     assert_eq!(ids, [visitor.job_id(2), visitor.job_id(3)]);
-    let claims = stores.sync_jobs.claim(at(61), Duration::from_mins(2), 10).await.unwrap();
+    let claims =
+        stores.sync_jobs.claim(&queue(tenant.id()), at(61), Duration::from_mins(2), 10).await.unwrap();
     assert_eq!(claims.iter().map(|claim| claim.job.id).collect::<Vec<_>>(), [visitor.job_id(5)]);
     file.execute(&format!("UPDATE sync_jobs SET looks = 0 WHERE job_id = {}", hex(4)));
     let job = stores.sync_jobs.job(tenant.id(), visitor.job_id(4)).await.unwrap().unwrap();
@@ -243,4 +250,31 @@ async fn an_unreadable_job_ends_and_holds_up_nobody() {
     assert_eq!((job.status, job.last_error, job.ended_at), (JobStatus::Error, Some(reason), Some(at(60))));
     let event = stores.visits.event(tenant.id(), &visitor.pixel_id, visitor.event_id(1)).await.unwrap();
     assert_eq!(event.unwrap().sync.status, Some(JobStatus::Error));
+}
+
+#[tokio::test]
+async fn a_queue_whose_name_cannot_be_read_ends_and_holds_up_nobody() {
+    let file = File::migrated().await;
+    let stores = file.stores();
+    let tenant = Tenant::create(&stores, 1).await;
+    let visitor = tenant.visitor(1);
+    stores.visits.commit(&visitor.arrives(0)).await.unwrap();
+    for (minute, address) in [(1, "jane@example.com"), (2, "joan@example.com"), (3, "jim@example.com")] {
+        stores.visits.commit(&visitor.submits(1, 0, minute, address, 1)).await.unwrap();
+    }
+    let hex = |minute| format!("x'{}'", visitor.job_id(minute).0.simple());
+    let rename = "UPDATE sync_jobs SET account = 'A Secret Name' WHERE job_id IN";
+    file.execute(&format!("{rename} ({}, {})", hex(1), hex(3)));
+
+    let due = stores.sync_jobs.due_queues(at(9)).await.unwrap();
+
+    let queues: Vec<_> = due.into_iter().map(|due| (due.queue, due.due)).collect();
+    assert_eq!(queues, [(queue(tenant.id()), 1)]);
+    file.execute("UPDATE sync_jobs SET account = 'default'");
+    let job = stores.sync_jobs.job(tenant.id(), visitor.job_id(1)).await.unwrap().unwrap();
+    let reason = format!("corrupt row in sync_jobs.account, id {}", visitor.job_id(1).0);
+    assert_eq!((job.status, job.last_error, job.ended_at), (JobStatus::Error, Some(reason), Some(at(9))));
+    // What is not due yet is still to be mended.
+    let job = stores.sync_jobs.job(tenant.id(), visitor.job_id(3)).await.unwrap().unwrap();
+    assert_eq!(job.status, JobStatus::Pending);
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use diesel::connection::{Instrumentation, InstrumentationEvent, set_default_instrumentation};
 use diesel::prelude::*;
 use leadtrail_contract::Stores;
-use leadtrail_contract::fixtures::{Tenant, at, email, slug, wanted, write};
+use leadtrail_contract::fixtures::{Tenant, at, email, queue, slug, wanted, write};
 use leadtrail_domain::crm::PersonId;
-use leadtrail_domain::ports::{JobFilter, Page};
+use leadtrail_domain::ports::{JobAction, JobFilter, Page, SealedConnection};
 use leadtrail_domain::sync::{JobStatus, NextStep, Settlement};
 use leadtrail_domain::visit::{Freshness, VisitQuery};
 use leadtrail_store_sqlite::SqliteStore;
@@ -70,7 +70,10 @@ const LEASE: Duration = Duration::from_mins(2);
 const SCANS: &[(&str, &str)] = &[
     ("SCAN CONSTANT ROW", "no table at all"),
     ("SCAN api_keys USING COVERING INDEX", "whether there is a key at all: it stops at the first"),
-    ("SCAN sync_jobs USING COVERING INDEX sync_jobs_due", "how many are pending: the index holds no others"),
+    (
+        "SCAN sync_jobs USING COVERING INDEX sync_jobs_queue",
+        "how many are pending: the index holds no others",
+    ),
 ];
 
 fn assert_searched(connection: &mut SqliteConnection, statements: &BTreeMap<String, bool>) {
@@ -104,32 +107,52 @@ async fn ingest(stores: &Stores, tenant: &Tenant) {
 
 async fn work(stores: &Stores, tenant: &Tenant) {
     let (visitor, jobs) = (tenant.visitor(1), &stores.sync_jobs);
-    let claims = jobs.claim(at(70), LEASE, 10).await.expect("the store answers");
+    let queue = queue(tenant.id());
+    jobs.due_queues(at(70)).await.expect("the store answers");
+    let claims = jobs.claim(&queue, at(70), LEASE, 10).await.expect("the store answers");
     let lease = jobs.renew(&claims[0].lease, at(90)).await.expect("the lease counts");
     jobs.dossier(&lease).await.expect("the lease counts");
     jobs.freeze(&lease, &wanted(visitor.lead_id(2))).await.expect("the lease counts");
     jobs.plan(&lease, &write("person-1", &["a"])).await.expect("the lease counts");
     let next = NextStep::PutOff { due_at: at(71), looks: 1, failures: 1, drop_planned: true };
-    let settlement = Settlement { at: at(70), next, note: "later".to_owned() };
+    let settlement = Settlement { at: at(70), next, note: "later".to_owned(), steps: Vec::new() };
     jobs.settle(&lease, &settlement).await.expect("the lease counts");
-    let claims = jobs.claim(at(71), LEASE, 10).await.expect("the store answers");
+    let claims = jobs.claim(&queue, at(71), LEASE, 10).await.expect("the store answers");
     jobs.release(&claims[0].lease).await.expect("the store answers");
-    let claims = jobs.claim(at(71), LEASE, 10).await.expect("the store answers");
+    let claims = jobs.claim(&queue, at(71), LEASE, 10).await.expect("the store answers");
     let person = PersonId("person-1".to_owned());
     let next = NextStep::End {
         status: JobStatus::Synced,
         persons: vec![person.clone()],
         written: vec![write("person-1", &["a"])],
     };
-    let settlement = Settlement { at: at(72), next, note: "done".to_owned() };
+    let settlement = Settlement { at: at(72), next, note: "done".to_owned(), steps: Vec::new() };
     jobs.settle(&claims[0].lease, &settlement).await.expect("the lease counts");
     jobs.ever_written(tenant.id(), &slug("default"), &person).await.expect("the store answers");
     jobs.attempts(tenant.id(), visitor.job_id(1)).await.expect("the store answers");
-    jobs.counts(at(80)).await.expect("the store answers");
-    for before in [None, Some(visitor.job_id(1))] {
-        let filter = JobFilter { status: Some(JobStatus::Error), before };
-        jobs.jobs(tenant.id(), &filter, 10).await.expect("the store answers");
+    let jane = email("jane@example.com").hash();
+    for project in [None, Some(tenant.id())] {
+        jobs.counts(project, at(80)).await.expect("the store answers");
+        jobs.outcomes(project, at(0)).await.expect("the store answers");
     }
+    jobs.writes(tenant.id(), visitor.job_id(1)).await.expect("the store answers");
+    jobs.updates_since(tenant.id(), &jane, at(0)).await.expect("the store answers");
+    for action in [JobAction::Replay, JobAction::Hold, JobAction::Skip] {
+        assert!(
+            jobs.act(tenant.id(), visitor.job_id(1), action, at(90), "").await.expect("the store answers")
+        );
+    }
+    for before in [None, Some(visitor.job_id(1))] {
+        for (email, since) in [(None, None), (Some(jane), None), (None, Some(at(0)))] {
+            let filter = JobFilter { status: Some(JobStatus::Error), email, since, until: since, before };
+            jobs.jobs(tenant.id(), &filter, 10).await.expect("the store answers");
+            jobs.count(tenant.id(), &filter).await.expect("the store answers");
+        }
+    }
+    let journeys = &stores.journeys;
+    journeys.leads_of(tenant.id(), &jane, 10).await.expect("the store answers");
+    journeys.leads_by_event(tenant.id(), visitor.event_id(1)).await.expect("the store answers");
+    journeys.journey(tenant.id(), visitor.lead_id(1), 10).await.expect("the store answers");
 }
 
 async fn manage(stores: &Stores, tenant: &Tenant) {
@@ -139,6 +162,10 @@ async fn manage(stores: &Stores, tenant: &Tenant) {
     projects.project_by_slug(&tenant.project.slug).await.expect("the store answers");
     projects.pixels(tenant.id(), &Page::first(10)).await.expect("the store answers");
     projects.pixel_context(&visitor.pixel_id).await.expect("the store answers");
+    let sealed = SealedConnection { project_id: tenant.id(), sealed: vec![1], set_at: at(0) };
+    stores.connections.put_connection(&sealed).await.expect("the connection is taken");
+    stores.connections.connection(tenant.id()).await.expect("the store answers");
+    stores.connections.remove_connection(tenant.id()).await.expect("the store answers");
     let key = leadtrail_contract::fixtures::key(1);
     keys.create_first_key(&key).await.expect("the store answers");
     keys.key_by_hash(&key.hash).await.expect("the store answers");
@@ -190,7 +217,12 @@ fn every_statement_uses_an_index_and_the_busy_ones_are_prepared_once() {
             .find(|sql| sql.contains("ORDER BY `sync_jobs`.`due_at`"))
             .expect("jobs are claimed");
         let plan_of_claim = plan(&mut connection, claiming);
-        assert!(plan_of_claim[0].contains("USING INDEX sync_jobs_due (due_at<?)"), "{plan_of_claim:?}");
+        let of_the_queue = "USING INDEX sync_jobs_queue (project_id=? AND account=? AND due_at<?)";
+        assert!(plan_of_claim[0].contains(of_the_queue), "{plan_of_claim:?}");
+        assert!(plan_of_claim.iter().all(|step| !step.contains("B-TREE")), "{plan_of_claim:?}");
+        let counting = working.keys().find(|sql| sql.contains("GROUP BY `sync_jobs`.`project_id`"));
+        let plan_of_due = plan(&mut connection, counting.expect("queues are asked for"));
+        assert_eq!(plan_of_due, ["SCAN sync_jobs USING COVERING INDEX sync_jobs_queue"]);
         sent();
 
         manage(&stores, &tenant).await;

@@ -146,7 +146,9 @@ CREATE TABLE tracking_events (
     city TEXT,
     rules_version INTEGER NOT NULL,
     pipedrive_sync_status TEXT CHECK (
-        pipedrive_sync_status IN ('synced', 'not_found', 'ambiguous', 'error', 'superseded', 'skipped', 'erased')
+        pipedrive_sync_status IN (
+            'pending', 'held', 'synced', 'not_found', 'ambiguous', 'error', 'superseded', 'skipped', 'erased'
+        )
     ),
     pipedrive_sync_at INTEGER,
     pipedrive_person_id TEXT,

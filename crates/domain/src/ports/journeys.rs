@@ -21,14 +21,14 @@ pub trait Journeys: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Lead>, StoreError>;
 
-    /// The leads that an event made, or whose submission it repeats; event ids are unique per pixel only.
+    /// The leads that an event made, or whose submission it repeats, by their ids; event ids are unique per pixel only.
     ///
     /// # Errors
     /// `Transient`; `Corrupt`.
     async fn leads_by_event(&self, project: ProjectId, event: EventId) -> Result<Vec<Lead>, StoreError>;
 
     /// What the person of a lead did in any browser that gave the e-mail: touches in their order and events in theirs
-    /// (by time, then id), of each the newest `limit` at most.
+    /// (by time, id, then pixel), of each the newest `limit` at most.
     ///
     /// # Errors
     /// `Transient`; `Corrupt`.

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use diesel::prelude::*;
 use leadtrail_domain::crm::PersonId;
-use leadtrail_domain::ports::StoreError;
+use leadtrail_domain::id::{ProjectId, SyncJobId};
+use leadtrail_domain::ports::{AttemptRecord, StoreError};
 use leadtrail_domain::sync::{JobStatus, Lease, NextStep, PlannedWrite, Settlement};
 use leadtrail_domain::time::Timestamp;
 use uuid::Uuid;
@@ -61,32 +62,34 @@ pub(super) fn record(
             *status
         }
     };
-    attempt(connection, &job, status, settlement)
+    let Settlement { note, steps, .. } = settlement.clone();
+    attempt(connection, lease.project_id, lease.job_id, &AttemptRecord { at, status, note, steps })
 }
 
 fn count(number: u32) -> Result<i32, StoreError> {
     i32::try_from(number).map_err(StoreError::rejected)
 }
 
-/// Numbered under the lock on the job.
-fn attempt(
+/// Adds an attempt to those of a job, numbered under the lock on it.
+pub(super) fn attempt(
     connection: &mut PgConnection,
-    job: &JobRow,
-    status: JobStatus,
-    settlement: &Settlement,
+    project: ProjectId,
+    job: SyncJobId,
+    attempt: &AttemptRecord,
 ) -> Result<(), Failure> {
     let last: Option<i32> = sync_attempts::table
-        .filter(sync_attempts::job_id.eq(job.job_id))
+        .filter(sync_attempts::job_id.eq(job.0))
         .select(diesel::dsl::max(sync_attempts::number))
         .first(connection)?;
     diesel::insert_into(sync_attempts::table)
         .values((
-            sync_attempts::job_id.eq(job.job_id),
+            sync_attempts::job_id.eq(job.0),
             sync_attempts::number.eq(last.unwrap_or(0) + 1),
-            sync_attempts::project_id.eq(job.project_id),
-            sync_attempts::at.eq(At(settlement.at)),
-            sync_attempts::status.eq(status.as_str()),
-            sync_attempts::note.eq(&settlement.note),
+            sync_attempts::project_id.eq(project.0),
+            sync_attempts::at.eq(At(attempt.at)),
+            sync_attempts::status.eq(attempt.status.as_str()),
+            sync_attempts::note.eq(&attempt.note),
+            sync_attempts::steps.eq(JsonText::of(&attempt.steps)?),
         ))
         .execute(connection)?;
     Ok(())

@@ -156,10 +156,13 @@ macro_rules! people_sql {
                         ) t
                     ),
                     'waiting_job', (
-                        SELECT json_build_object('id', j.job_id, 'account', j.account) FROM sync_jobs j
-                        WHERE j.project_id = q.project_id AND j.email_hash = q.email_hash
-                            AND j.status = 'pending' AND j.wanted IS NULL
-                        ORDER BY j.sequence DESC LIMIT 1
+                        SELECT json_build_object('id', l.job_id, 'account', l.account)
+                        FROM (
+                            SELECT j.job_id, j.account, j.status, j.wanted FROM sync_jobs j
+                            WHERE j.project_id = q.project_id AND j.email_hash = q.email_hash
+                            ORDER BY j.sequence DESC LIMIT 1
+                        ) l
+                        WHERE l.status = 'pending' AND l.wanted IS NULL
                     ),
                     'last_sequence', (
                         SELECT max(j.sequence) FROM sync_jobs j

@@ -6,7 +6,7 @@ use std::time::Duration;
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
-use leadtrail_contract::fixtures::{at, tenant};
+use leadtrail_contract::fixtures::{at, queue, tenant};
 use leadtrail_contract::run;
 use leadtrail_domain::ports::{StoreError, SyncJobs as _, Visits as _};
 use leadtrail_domain::sync::JobStatus;
@@ -143,10 +143,11 @@ fn claimers_on_two_nodes_never_share_a_job() {
         }
         stores[0].commit(&all).await.unwrap();
         let claimers = stores.map(|store| {
+            let queue = queue(visitor.project_id);
             tokio::spawn(async move {
                 let mut mine = Vec::new();
                 loop {
-                    let claims = store.claim(at(100), Duration::from_mins(2), 3).await.unwrap();
+                    let claims = store.claim(&queue, at(100), Duration::from_mins(2), 3).await.unwrap();
                     if claims.is_empty() {
                         return mine;
                     }
@@ -186,12 +187,13 @@ fn an_unreadable_job_ends_and_holds_up_nobody() {
         set(1, "wanted = '{\"secret\": 1}'");
         set(4, "looks = -1");
 
-        let claims = store.claim(at(60), Duration::from_mins(2), 2).await.unwrap();
+        let queue = queue(visitor.project_id);
+        let claims = store.claim(&queue, at(60), Duration::from_mins(2), 2).await.unwrap();
 
         // As many as asked for, the other job of the same person among them.
         let ids: Vec<_> = claims.iter().map(|claim| claim.job.id).collect();
         assert_eq!(ids, [visitor.job_id(2), visitor.job_id(3)]);
-        let claims = store.claim(at(61), Duration::from_mins(2), 10).await.unwrap();
+        let claims = store.claim(&queue, at(61), Duration::from_mins(2), 10).await.unwrap();
         assert_eq!(claims.iter().map(|claim| claim.job.id).collect::<Vec<_>>(), [visitor.job_id(5)]);
         set(1, "wanted = NULL");
         set(4, "looks = 0");
@@ -203,6 +205,35 @@ fn an_unreadable_job_ends_and_holds_up_nobody() {
             let event = store.event(visitor.project_id, &visitor.pixel_id, visitor.event_id(minute)).await;
             assert_eq!(event.unwrap().unwrap().sync.status, Some(JobStatus::Error));
         }
+    });
+}
+
+#[test]
+fn a_queue_whose_name_cannot_be_read_ends_and_holds_up_nobody() {
+    run(async {
+        let scratch = Scratch::new().await;
+        let store = scratch.store_with(2, 3).await;
+        let visitor = tenant(1).visitor(1);
+        store.commit(&visitor.arrives(0)).await.unwrap();
+        for (minute, address) in [(1, "jane@example.com"), (2, "joan@example.com"), (3, "jim@example.com")] {
+            store.commit(&visitor.submits(1, 0, minute, address, 1)).await.unwrap();
+        }
+        let mut hand = beside(&scratch);
+        let (first, third) = (visitor.job_id(1).0, visitor.job_id(3).0);
+        let rename = "UPDATE sync_jobs SET account = 'A Secret Name' WHERE job_id IN";
+        hand.batch_execute(&format!("{rename} ('{first}', '{third}')")).unwrap();
+
+        let due = store.due_queues(at(9)).await.unwrap();
+
+        let queues: Vec<_> = due.into_iter().map(|due| (due.queue, due.due)).collect();
+        assert_eq!(queues, [(queue(visitor.project_id), 1)]);
+        hand.batch_execute("UPDATE sync_jobs SET account = 'default'").unwrap();
+        let job = store.job(visitor.project_id, visitor.job_id(1)).await.unwrap().unwrap();
+        let reason = format!("corrupt row in sync_jobs.account, id {first}");
+        assert_eq!((job.status, job.last_error, job.ended_at), (JobStatus::Error, Some(reason), Some(at(9))));
+        // What is not due yet is still to be mended.
+        let job = store.job(visitor.project_id, visitor.job_id(3)).await.unwrap().unwrap();
+        assert_eq!(job.status, JobStatus::Pending);
     });
 }
 

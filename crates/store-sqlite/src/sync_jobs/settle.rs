@@ -2,6 +2,8 @@ use diesel::dsl::{max, sql};
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use leadtrail_domain::crm::PersonId;
+use leadtrail_domain::id::{ProjectId, SyncJobId};
+use leadtrail_domain::ports::AttemptRecord;
 use leadtrail_domain::sync::{JobStatus, Lease, NextStep, PlannedWrite, Settlement};
 use leadtrail_domain::time::Timestamp;
 
@@ -15,7 +17,8 @@ pub(super) fn settle(
     job: &Leased,
     settlement: &Settlement,
 ) -> Outcome<()> {
-    let Settlement { at, next, note } = settlement;
+    let Settlement { at, next, note, steps } = settlement;
+    let attempt = |status| AttemptRecord { at: *at, status, note: note.clone(), steps: steps.clone() };
     let id = lease.job_id.0.as_bytes().as_slice();
     match next {
         NextStep::PutOff { due_at, looks, failures, drop_planned } => {
@@ -36,7 +39,7 @@ pub(super) fn settle(
             if *looks > 0 {
                 show(connection, id, JobStatus::NotFound, *at, None)?;
             }
-            record(connection, lease, *at, JobStatus::Pending, note)
+            record(connection, lease.project_id, lease.job_id, &attempt(JobStatus::Pending))
         }
         NextStep::End { status, persons, written } => {
             diesel::update(sync_jobs::table.find(id))
@@ -51,7 +54,7 @@ pub(super) fn settle(
                 .execute(connection)?;
             let person = persons.first().filter(|_first| *status == JobStatus::Synced);
             show(connection, id, *status, *at, person)?;
-            record(connection, lease, *at, *status, note)?;
+            record(connection, lease.project_id, lease.job_id, &attempt(*status))?;
             written.iter().try_for_each(|write| add_to_ledger(connection, lease, job, *at, write))?;
             let wrote = written.iter().any(|write| !write.patch.is_empty());
             if wrote { supersede_older(connection, lease, job, *at) } else { Ok(()) }
@@ -59,14 +62,14 @@ pub(super) fn settle(
     }
 }
 
-fn record(
+/// Adds an attempt to those of a job.
+pub(super) fn record(
     connection: &mut SqliteConnection,
-    lease: &Lease,
-    at: Timestamp,
-    status: JobStatus,
-    note: &str,
+    project: ProjectId,
+    id: SyncJobId,
+    attempt: &AttemptRecord,
 ) -> Outcome<()> {
-    let id = lease.job_id.0.as_bytes().as_slice();
+    let id = id.0.as_bytes().as_slice();
     let last: Option<i64> = sync_attempts::table
         .filter(sync_attempts::job_id.eq(id))
         .select(max(sync_attempts::number))
@@ -75,10 +78,11 @@ fn record(
         .values((
             sync_attempts::job_id.eq(id),
             sync_attempts::number.eq(last.unwrap_or(0) + 1),
-            sync_attempts::project_id.eq(lease.project_id.0.as_bytes().as_slice()),
-            sync_attempts::at.eq(at.micros()),
-            sync_attempts::status.eq(status.as_str()),
-            sync_attempts::note.eq(note),
+            sync_attempts::project_id.eq(project.0.as_bytes().as_slice()),
+            sync_attempts::at.eq(attempt.at.micros()),
+            sync_attempts::status.eq(attempt.status.as_str()),
+            sync_attempts::note.eq(&attempt.note),
+            sync_attempts::steps.eq(json_text(&attempt.steps)?),
         ))
         .execute(connection)?;
     Ok(())

@@ -261,7 +261,7 @@ fn person(
     let waiting: Option<(Vec<u8>, String)> = jobs
         .filter(sync_jobs::status.eq(JobStatus::Pending.as_str()))
         .filter(sync_jobs::wanted.is_null())
-        .order(sync_jobs::sequence.desc())
+        .filter(sync_jobs::sequence.eq(last_sequence.unwrap_or(0)))
         .select((sync_jobs::job_id, sync_jobs::account))
         .first(connection)
         .optional()?;

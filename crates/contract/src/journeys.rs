@@ -1,0 +1,204 @@
+//! The suite of [`Journeys`](leadtrail_domain::ports::Journeys).
+
+use leadtrail_domain::email::EmailHash;
+use leadtrail_domain::event::StoredEvent;
+use leadtrail_domain::id::{LeadId, ProjectId};
+use leadtrail_domain::lead::Lead;
+use leadtrail_domain::ports::Journey;
+use leadtrail_domain::touch::Touch;
+use leadtrail_domain::visit::Changes;
+
+use crate::Stores;
+use crate::fixtures::{Tenant, Visitor, at, email, unlinked_form};
+
+suite!($ journeys_contract, journeys, Stores,
+    "`leadtrail_contract::journeys_contract!(async { Stores::of(store().await) });`", [
+    a_persons_leads_are_listed_newest_first,
+    leads_that_arrived_at_once_are_listed_by_id,
+    a_persons_leads_are_not_shown_to_another_project,
+    an_event_names_the_lead_it_made,
+    an_event_that_repeats_a_submission_names_the_first_ones_lead,
+    an_event_id_on_two_pixels_names_both_leads,
+    an_event_names_no_lead_to_another_project,
+    a_journey_tells_of_every_browser_that_gave_the_email,
+    a_journey_is_bounded_and_keeps_what_is_newest,
+    a_journey_of_somebody_not_recognised_tells_of_that_visit,
+    a_journey_is_not_shown_to_another_project,
+]);
+
+const JANE: &str = "jane@example.com";
+
+async fn commit(stores: &Stores, changes: &Changes) {
+    stores.visits.commit(changes).await.expect("the changes are taken");
+}
+
+async fn leads_of(stores: &Stores, project: ProjectId, address: &str, limit: u32) -> Vec<LeadId> {
+    let hash: EmailHash = email(address).hash();
+    let leads = stores.journeys.leads_of(project, &hash, limit).await.expect("the store answers");
+    leads.into_iter().map(|lead| lead.id).collect()
+}
+
+async fn leads_by_event(stores: &Stores, project: ProjectId, visitor: &Visitor, minute: u32) -> Vec<Lead> {
+    stores.journeys.leads_by_event(project, visitor.event_id(minute)).await.expect("the store answers")
+}
+
+async fn journey(stores: &Stores, project: ProjectId, lead: LeadId, limit: u32) -> Journey {
+    stores.journeys.journey(project, lead, limit).await.expect("the store answers")
+}
+
+/// A phone and a laptop, on each of which Jane gave her e-mail: on the phone in minute 4, with a job, on the laptop in
+/// minute 3 and again in minute 5.
+async fn two_browsers(stores: &Stores) -> (Tenant, Visitor, Visitor) {
+    let tenant = Tenant::create(stores, 1).await;
+    let (phone, laptop) = (tenant.visitor(1), tenant.visitor(2));
+    commit(stores, &phone.arrives(2)).await;
+    commit(stores, &laptop.arrives(1)).await;
+    commit(stores, &laptop.enquires(1, 1, 3, JANE)).await;
+    commit(stores, &phone.submits(1, 2, 4, JANE, 1)).await;
+    commit(stores, &laptop.enquires(1, 1, 5, JANE)).await;
+    commit(stores, &laptop.enquires(1, 1, 6, "joan@example.com")).await;
+    (tenant, phone, laptop)
+}
+
+async fn a_persons_leads_are_listed_newest_first(stores: &Stores) {
+    let (tenant, phone, laptop) = two_browsers(stores).await;
+    let all = [laptop.lead_id(5), phone.lead_id(4), laptop.lead_id(3)];
+    assert_eq!(leads_of(stores, tenant.id(), JANE, 10).await, all);
+    assert_eq!(leads_of(stores, tenant.id(), JANE, 2).await, all[..2]);
+    assert_eq!(leads_of(stores, tenant.id(), "jim@example.com", 10).await, []);
+    let leads = stores.journeys.leads_of(tenant.id(), &email(JANE).hash(), 10).await;
+    let expected = phone.lead(2, 4, JANE, Some(phone.job_id(4)));
+    assert_eq!(leads.expect("the store answers")[1], expected);
+}
+
+async fn leads_that_arrived_at_once_are_listed_by_id(stores: &Stores) {
+    let tenant = Tenant::create(stores, 1).await;
+    let browsers = [1, 2, 3].map(|n| tenant.visitor(n));
+    for browser in &browsers {
+        commit(stores, &browser.arrives(1)).await;
+        let mut enquiry = browser.enquires(1, 1, 3, JANE);
+        // Each made a lead, though the text is the same.
+        enquiry.submissions.clear();
+        commit(stores, &enquiry).await;
+    }
+    let mut all = browsers.map(|browser| browser.lead_id(3));
+    all.sort();
+    all.reverse();
+    assert_eq!(leads_of(stores, tenant.id(), JANE, 10).await, all);
+}
+
+async fn a_persons_leads_are_not_shown_to_another_project(stores: &Stores) {
+    two_browsers(stores).await;
+    let theirs = Tenant::create(stores, 2).await;
+    let visitor = theirs.visitor(1);
+    commit(stores, &visitor.arrives(0)).await;
+    commit(stores, &visitor.enquires(1, 0, 1, JANE)).await;
+    assert_eq!(leads_of(stores, theirs.id(), JANE, 10).await, [visitor.lead_id(1)]);
+}
+
+async fn an_event_names_the_lead_it_made(stores: &Stores) {
+    let (tenant, phone, laptop) = two_browsers(stores).await;
+    let expected = phone.lead(2, 4, JANE, Some(phone.job_id(4)));
+    assert_eq!(leads_by_event(stores, tenant.id(), &phone, 4).await, [expected]);
+    let expected = laptop.lead(1, 3, JANE, None);
+    assert_eq!(leads_by_event(stores, tenant.id(), &laptop, 3).await, [expected]);
+    // Neither a page view nor what is not there.
+    for minute in [1, 9] {
+        assert_eq!(leads_by_event(stores, tenant.id(), &laptop, minute).await, []);
+    }
+}
+
+async fn an_event_that_repeats_a_submission_names_the_first_ones_lead(stores: &Stores) {
+    let (tenant, phone, _laptop) = two_browsers(stores).await;
+    let mut repetition = phone.views(1, 2, 7);
+    repetition.events =
+        vec![StoredEvent { lead_id: Some(phone.lead_id(4)), ..phone.stored(2, phone.form(7, JANE)) }];
+    commit(stores, &repetition).await;
+    let named = leads_by_event(stores, tenant.id(), &phone, 7).await;
+    assert_eq!(named, leads_by_event(stores, tenant.id(), &phone, 4).await);
+    assert_eq!(named.len(), 1);
+    // The lead is the person's once.
+    assert_eq!(leads_of(stores, tenant.id(), JANE, 10).await.len(), 3);
+}
+
+async fn an_event_id_on_two_pixels_names_both_leads(stores: &Stores) {
+    let (tenant, phone, _laptop) = two_browsers(stores).await;
+    let shop = phone.on(&tenant.second_pixel(stores).await);
+    let mut enquiry = shop.enquires(1, 2, 4, "joan@example.com");
+    // The session is the first pixel's.
+    enquiry.events[0].session_id = phone.session_id(2);
+    enquiry.leads[0].session_id = phone.session_id(2);
+    commit(stores, &enquiry).await;
+    let mut expected = [phone.lead_id(4), shop.lead_id(4)];
+    expected.sort();
+    let named = leads_by_event(stores, tenant.id(), &phone, 4).await;
+    assert_eq!(named.into_iter().map(|lead| lead.id).collect::<Vec<_>>(), expected);
+}
+
+async fn an_event_names_no_lead_to_another_project(stores: &Stores) {
+    let (_ours, phone, _laptop) = two_browsers(stores).await;
+    let theirs = Tenant::create(stores, 2).await;
+    assert_eq!(leads_by_event(stores, theirs.id(), &phone, 4).await, []);
+    let visitor = theirs.visitor(1);
+    commit(stores, &visitor.arrives(0)).await;
+    commit(stores, &visitor.enquires(1, 0, 4, JANE)).await;
+    let named = leads_by_event(stores, theirs.id(), &phone, 4).await;
+    assert_eq!(named.into_iter().map(|lead| lead.id).collect::<Vec<_>>(), [visitor.lead_id(4)]);
+}
+
+fn minutes(journey: &Journey) -> (Vec<u32>, Vec<u32>) {
+    let minute = |at: leadtrail_domain::time::Timestamp| {
+        u32::try_from(at.since(self::at(0)).as_secs() / 60).expect("a minute of the case")
+    };
+    let touches = journey.touches.iter().map(|touch| minute(touch.at)).collect();
+    (touches, journey.events.iter().map(|stored| minute(stored.event.occurred_at)).collect())
+}
+
+async fn a_journey_tells_of_every_browser_that_gave_the_email(stores: &Stores) {
+    let (tenant, phone, laptop) = two_browsers(stores).await;
+    commit(stores, &phone.returns(1, 4, 60)).await;
+    let stranger = tenant.visitor(3);
+    commit(stores, &stranger.arrives(3)).await;
+    // What came after the lead is told too.
+    for lead in [laptop.lead_id(3), phone.lead_id(4), laptop.lead_id(5)] {
+        let journey = journey(stores, tenant.id(), lead, 100).await;
+        assert_eq!(minutes(&journey), (vec![1, 2, 60], vec![1, 2, 3, 4, 5, 6, 60]));
+        let touches: [Touch; 2] =
+            [laptop.touch(1, 1, Some("news")), phone.touch(2, 2, Some("news"))].map(|touch| (*touch).clone());
+        assert_eq!(journey.touches[..2], touches);
+        assert_eq!(journey.events[0], laptop.stored(1, laptop.pageview(1)));
+        assert_eq!(journey.events[3].lead_id, Some(phone.lead_id(4)));
+    }
+}
+
+async fn a_journey_is_bounded_and_keeps_what_is_newest(stores: &Stores) {
+    let (tenant, phone, _laptop) = two_browsers(stores).await;
+    let journey_of = async |limit| minutes(&journey(stores, tenant.id(), phone.lead_id(4), limit).await);
+    assert_eq!(journey_of(0).await, (vec![], vec![]));
+    assert_eq!(journey_of(1).await, (vec![2], vec![6]));
+    assert_eq!(journey_of(2).await, (vec![1, 2], vec![5, 6]));
+    assert_eq!(journey_of(3).await, (vec![1, 2], vec![4, 5, 6]));
+    assert_eq!(journey_of(6).await, (vec![1, 2], vec![1, 2, 3, 4, 5, 6]));
+}
+
+async fn a_journey_of_somebody_not_recognised_tells_of_that_visit(stores: &Stores) {
+    let (tenant, _phone, _laptop) = two_browsers(stores).await;
+    let changes = unlinked_form(&tenant, 7, "jim@example.com");
+    commit(stores, &changes).await;
+    let expected = Journey { touches: Vec::new(), events: changes.events.clone() };
+    assert_eq!(journey(stores, tenant.id(), changes.leads[0].id, 100).await, expected);
+}
+
+async fn a_journey_is_not_shown_to_another_project(stores: &Stores) {
+    let (tenant, phone, _laptop) = two_browsers(stores).await;
+    let theirs = Tenant::create(stores, 2).await;
+    let visitor = theirs.visitor(1);
+    commit(stores, &visitor.arrives(0)).await;
+    commit(stores, &visitor.enquires(1, 0, 1, JANE)).await;
+    assert_eq!(journey(stores, theirs.id(), phone.lead_id(4), 100).await, Journey::default());
+    // The address in another project is another person.
+    let own = journey(stores, theirs.id(), visitor.lead_id(1), 100).await;
+    assert_eq!(minutes(&own), (vec![0], vec![0, 1]));
+    // A lead that is not there has none.
+    assert_eq!(journey(stores, tenant.id(), phone.lead_id(50), 100).await, Journey::default());
+}
