@@ -129,7 +129,7 @@ async fn c9_one_connections_outage_delays_no_job_of_another() {
     other.policy.crm.as_mut().unwrap().account = "second".parse().unwrap();
     let mut project = other.pixel.project.clone();
     project.settings.crm.account = "second".parse().unwrap();
-    other.store.update_project(&project).await.unwrap();
+    other.store.update_project(&other.pixel.project, &project).await.unwrap();
     let service: BTreeMap<_, Arc<dyn Crm>> = BTreeMap::from([
         (default_account(), world.crm.clone()),
         ("second".parse().unwrap(), Arc::new(other_crm.clone()) as Arc<dyn Crm>),
@@ -187,7 +187,7 @@ async fn c8_under_a_mapping_in_error_nothing_is_written_until_it_is_mended() {
     let target = FieldTarget { field: Some("gclid".into()), policy: None };
     project.settings.crm.mapping =
         ["utm_source", "utm_medium"].map(|name| (name.parse().unwrap(), target.clone())).into();
-    world.site.store.update_project(&project).await.unwrap();
+    world.site.store.update_project(&world.site.pixel.project, &project).await.unwrap();
     world.lead();
     world.pass_at(8).await;
     assert_eq!(
@@ -196,8 +196,7 @@ async fn c8_under_a_mapping_in_error_nothing_is_written_until_it_is_mended() {
     );
     let attempts = world.site.store.attempts(world.site.project(), world.job().id).await.unwrap();
     assert!(attempts[0].note.contains("utm_medium and utm_source want the same field"), "{attempts:?}");
-    project.settings.crm.mapping.clear();
-    world.site.store.update_project(&project).await.unwrap();
+    world.site.store.update_project(&project, &world.site.pixel.project).await.unwrap();
     world.pass_at(30).await;
     assert_eq!(world.job().status, JobStatus::Synced);
     assert_eq!(world.field(&jane, "gclid").as_deref(), Some("c1"));
@@ -249,7 +248,7 @@ async fn a_projects_own_connection_is_opened_from_its_seal_and_anew_when_it_is_s
     site.site = world.site.beside("tenant");
     let mut project = site.site.pixel.project.clone();
     project.settings.crm.account = own_account();
-    store.update_project(&project).await.unwrap();
+    store.update_project(&site.site.pixel.project, &project).await.unwrap();
     site.site.policy.crm.as_mut().unwrap().account = own_account();
     let seal = |which, at| leadtrail_domain::ports::SealedConnection {
         project_id: project.id,
