@@ -22,6 +22,7 @@
 //! ```
 
 mod answer;
+mod burst;
 mod calls;
 mod fields;
 mod pipedrive;
