@@ -141,7 +141,10 @@ impl Calls {
         let turn = locked(&self.bursts).reserve(kind, now, wait_max);
         let at =
             turn.map_err(|retry_after| CrmError::RateLimited { retry_after, scope: RateScope::Burst })?;
-        tokio::time::sleep_until(at).await;
+        // A sleep until now would last a millisecond.
+        if at > now {
+            tokio::time::sleep_until(at).await;
+        }
         Ok(())
     }
 

@@ -316,7 +316,7 @@ async fn the_list_of_fields_is_believed_for_its_time_and_only_when_it_was_read_w
     fake.answer_next(Operation::ListFields, status(429));
     assert!(crm.list_fields().await.is_err());
     let listed: Vec<FieldKey> = crm.list_fields().await.unwrap().into_iter().map(|field| field.key).collect();
-    assert_eq!(listed.len(), 7);
+    assert_eq!(listed.len(), 8);
     crm.list_fields().await.unwrap();
     // One refused request, and two pages.
     assert_eq!(fake.count(Operation::ListFields), 3);
