@@ -141,6 +141,10 @@ impl PipedriveFake {
         PipedriveCrm::new(self.settings(), outbound())
     }
 
+    pub(crate) fn uri(&self) -> String {
+        self.server.uri()
+    }
+
     pub(crate) fn settings(&self) -> PipedriveSettings {
         settings(&self.server.uri())
     }

@@ -15,10 +15,10 @@ fn by_name() -> PersonQuery {
 }
 
 /// Time that stands still until it is moved on, however long the network takes.
-struct StoppedClock(Option<mpsc::Sender<()>>);
+pub(crate) struct StoppedClock(Option<mpsc::Sender<()>>);
 
 impl StoppedClock {
-    fn stop() -> Self {
+    pub(crate) fn stop() -> Self {
         tokio::time::pause();
         let (keep, kept) = mpsc::channel();
         // While a thread is at work, paused time does not run ahead by itself.
