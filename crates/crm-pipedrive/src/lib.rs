@@ -23,40 +23,40 @@
 //! | says null where its document does not | 1 person | written | synced |
 //! | answers with fields nobody knows | 1 person | written | synced |
 //! | refuses one field by name, 400 | 1 person | written but for 1 | synced |
-//! | refuses without a name, 400 | Permanent (400) | Permanent (400) | error |
-//! | says 401 | Auth | Auth | waits |
-//! | says 402 | Auth | Auth | waits |
-//! | says 403 in JSON | Permanent (ERR_FORBIDDEN) | Permanent (ERR_FORBIDDEN) | error |
-//! | says 403 in HTML | RateLimited (Blocked, 1800 s) | RateLimited (Blocked, 1800 s) | waits |
-//! | says 404 to the update | 1 person | NotFound | waits, five times at most |
-//! | says 404 to everything | Transient | NotFound | waits |
-//! | says 405 | Permanent (405) | Permanent (405) | error |
-//! | says 408 | Transient | Transient | waits |
-//! | says 410 to the update | 1 person | NotFound | waits, five times at most |
-//! | says 415 | Permanent (415) | Permanent (415) | error |
-//! | says 422 | Permanent (422) | Permanent (422) | error |
-//! | says 423 | Transient | Transient | waits |
-//! | says 429 | RateLimited (Burst, 2 s) | RateLimited (Burst, 2 s) | waits |
-//! | says 429 for 10 s | RateLimited (Burst, 10 s) | RateLimited (Burst, 10 s) | waits |
-//! | says 429 for 3939 s | RateLimited (Daily, 3939 s) | RateLimited (Daily, 3939 s) | waits |
-//! | says 429 for the day | RateLimited (Daily, 3600 s) | RateLimited (Daily, 3600 s) | waits |
-//! | says 429 with nothing left of the day | RateLimited (Daily, 3600 s) | RateLimited (Daily, 3600 s) | waits |
-//! | was asked ten times in two seconds | RateLimited (Burst, 2 s) | written | waits |
-//! | says 500 | Transient | Transient | waits |
+//! | refuses without a name, 400 | `Permanent (400)` | `Permanent (400)` | error |
+//! | says 401 | `Auth` | `Auth` | waits |
+//! | says 402 | `Auth` | `Auth` | waits |
+//! | says 403 in JSON | `Permanent (ERR_FORBIDDEN)` | `Permanent (ERR_FORBIDDEN)` | error |
+//! | says 403 in HTML | `RateLimited (Blocked, 1800 s)` | `RateLimited (Blocked, 1800 s)` | waits |
+//! | says 404 to the update | 1 person | `NotFound` | waits, five times at most |
+//! | says 404 to everything | `Transient` | `NotFound` | waits |
+//! | says 405 | `Permanent (405)` | `Permanent (405)` | error |
+//! | says 408 | `Transient` | `Transient` | waits |
+//! | says 410 to the update | 1 person | `NotFound` | waits, five times at most |
+//! | says 415 | `Permanent (415)` | `Permanent (415)` | error |
+//! | says 422 | `Permanent (422)` | `Permanent (422)` | error |
+//! | says 423 | `Transient` | `Transient` | waits |
+//! | says 429 | `RateLimited (Burst, 2 s)` | `RateLimited (Burst, 2 s)` | waits |
+//! | says 429 for 10 s | `RateLimited (Burst, 10 s)` | `RateLimited (Burst, 10 s)` | waits |
+//! | says 429 for 3939 s | `RateLimited (Daily, 3939 s)` | `RateLimited (Daily, 3939 s)` | waits |
+//! | says 429 for the day | `RateLimited (Daily, 3600 s)` | `RateLimited (Daily, 3600 s)` | waits |
+//! | says 429 with nothing left of the day | `RateLimited (Daily, 3600 s)` | `RateLimited (Daily, 3600 s)` | waits |
+//! | was asked ten times in two seconds | `RateLimited (Burst, 2 s)` | written | waits |
+//! | says 500 | `Transient` | `Transient` | waits |
 //! | says 500 once | 1 person | written | synced |
-//! | says 501 | Permanent (501) | Permanent (501) | error |
-//! | says 503 in HTML | Transient | Transient | waits |
-//! | redirects to elsewhere | Transient | Transient | waits |
-//! | says 200 in HTML | Transient | Transient | waits |
-//! | says 200 with broken JSON | Transient | Transient | waits |
-//! | says 200 with `success` false | Transient | Transient | waits |
-//! | says 200 with other data | Transient | Transient | waits |
-//! | cannot be connected to | Transient | Transient | waits |
-//! | is silent for 20 s | Transient | Transient | waits |
-//! | stops within the body | Transient | Transient | waits |
-//! | breaks off within the body | Transient | Transient | waits |
-//! | sends 2 MiB | Transient | Transient | waits |
-//! | sends without end | Transient | Transient | waits |
+//! | says 501 | `Permanent (501)` | `Permanent (501)` | error |
+//! | says 503 in HTML | `Transient` | `Transient` | waits |
+//! | redirects to elsewhere | `Transient` | `Transient` | waits |
+//! | says 200 in HTML | `Transient` | `Transient` | waits |
+//! | says 200 with broken JSON | `Transient` | `Transient` | waits |
+//! | says 200 with `success` false | `Transient` | `Transient` | waits |
+//! | says 200 with other data | `Transient` | `Transient` | waits |
+//! | cannot be connected to | `Transient` | `Transient` | waits |
+//! | is silent for 20 s | `Transient` | `Transient` | waits |
+//! | stops within the body | `Transient` | `Transient` | waits |
+//! | breaks off within the body | `Transient` | `Transient` | waits |
+//! | sends 2 MiB | `Transient` | `Transient` | waits |
+//! | sends without end | `Transient` | `Transient` | waits |
 //!
 //! Where Pipedrive was about to be asked more than 10 searches or 20 requests in two seconds (more where its answers
 //! allow it), a request waits its turn for up to half of the call's time, and is otherwise not sent. Each process

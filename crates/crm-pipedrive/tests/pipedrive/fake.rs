@@ -103,7 +103,8 @@ struct State {
 struct Field {
     name: String,
     code: String,
-    field_type: String,
+    /// Pipedrive's `field_type`.
+    kind: String,
 }
 
 struct Person {
@@ -127,7 +128,7 @@ impl PipedriveFake {
         let fields = FIELDS.map(|(name, field_type)| Field {
             name: name.to_owned(),
             code: key(name).0,
-            field_type: field_type.to_owned(),
+            kind: field_type.to_owned(),
         });
         let state = State { next_id: 1, fields: fields.into(), ..State::default() };
         let state = Arc::new(Mutex::new(state));
@@ -481,7 +482,7 @@ impl State {
         };
         for (code, value) in &custom_fields {
             let field_type =
-                self.fields.iter().find(|field| field.code == *code).map(|field| field.field_type.as_str());
+                self.fields.iter().find(|field| field.code == *code).map(|field| field.kind.as_str());
             // What it had once is known to have been deleted; anything else nobody should have come upon.
             let was_there = || FIELDS.iter().any(|(name, _)| key(name).0 == *code);
             match field_type {
@@ -512,7 +513,7 @@ impl State {
             return Err(self.violation(format!("the field {body}")));
         }
         let code = key(&format!("{name}, made as number {}", self.fields.len())).0;
-        let field = Field { name, code, field_type };
+        let field = Field { name, code, kind: field_type };
         let shown = field.shown();
         self.fields.push(field);
         Ok(shown)
@@ -539,8 +540,8 @@ impl State {
 impl Field {
     fn shown(&self) -> Value {
         let options: Vec<Value> = SIZES.iter().map(|(label, id)| json!({"id": id, "label": label})).collect();
-        let has_options = matches!(self.field_type.as_str(), "enum" | "set");
-        json!({"field_name": self.name, "field_code": self.code, "field_type": self.field_type,
+        let has_options = matches!(self.kind.as_str(), "enum" | "set");
+        json!({"field_name": self.name, "field_code": self.code, "field_type": self.kind,
             "is_custom_field": true, "options": if has_options { Value::from(options) } else { Value::Null }})
     }
 }

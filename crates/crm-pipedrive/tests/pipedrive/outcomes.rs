@@ -283,13 +283,13 @@ fn update(updated: Option<&Result<Receipt, CrmError>>) -> String {
 
 fn in_words(error: &CrmError) -> String {
     match error {
-        CrmError::Transient(_) => "Transient".to_owned(),
+        CrmError::Transient(_) => "`Transient`".to_owned(),
         CrmError::RateLimited { retry_after, scope } => {
-            format!("RateLimited ({scope:?}, {} s)", retry_after.as_secs())
+            format!("`RateLimited ({scope:?}, {} s)`", retry_after.as_secs())
         }
-        CrmError::Auth(_) => "Auth".to_owned(),
-        CrmError::NotFound => "NotFound".to_owned(),
-        CrmError::Permanent { code, fields: _ } => format!("Permanent ({code})"),
+        CrmError::Auth(_) => "`Auth`".to_owned(),
+        CrmError::NotFound => "`NotFound`".to_owned(),
+        CrmError::Permanent { code, fields: _ } => format!("`Permanent ({code})`"),
     }
 }
 

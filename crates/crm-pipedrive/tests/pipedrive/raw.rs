@@ -1,9 +1,9 @@
-//! A server beneath HTTP's rules.
+//! A server whose connections are in the test's hand.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,11 +18,14 @@ pub(crate) enum Manner {
     BreaksOff,
     /// By a body without end.
     Endless,
+    /// By nothing, in a good answer.
+    Empty,
 }
 
 pub(crate) struct RawServer {
     address: SocketAddr,
     has_ended: Arc<AtomicBool>,
+    connections: Arc<AtomicUsize>,
     accepting: Option<JoinHandle<()>>,
 }
 
@@ -32,17 +35,25 @@ impl RawServer {
         let address = listener.local_addr().expect("a bound listener has an address");
         let has_ended = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&has_ended);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
         let accepting = std::thread::spawn(move || {
             for connection in listener.incoming().take_while(|_| !ended.load(Ordering::SeqCst)).flatten() {
+                counted.fetch_add(1, Ordering::SeqCst);
                 // Ends with its connection, which the client may close only after the server was dropped.
                 std::thread::spawn(move || answer(connection, manner));
             }
         });
-        Self { address, has_ended, accepting: Some(accepting) }
+        Self { address, has_ended, connections, accepting: Some(accepting) }
     }
 
     pub(crate) fn uri(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// How many there were.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 }
 
@@ -69,6 +80,17 @@ fn answer(mut connection: TcpStream, manner: Manner) -> std::io::Result<()> {
     let head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
     match manner {
         Manner::Silent => {}
+        Manner::Empty => {
+            let body = r#"{"success":true,"data":[]}"#;
+            let length = format!("content-length: {}\r\n\r\n", body.len());
+            loop {
+                connection.write_all(&[head, length.as_bytes(), body.as_bytes()].concat())?;
+                // Requests without a body come in one piece.
+                if connection.read(&mut asked)? == 0 {
+                    return Ok(());
+                }
+            }
+        }
         Manner::Stops | Manner::BreaksOff => {
             connection.write_all(head)?;
             connection.write_all(b"content-length: 90\r\n\r\n{\"success\":")?;
