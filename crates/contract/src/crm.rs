@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use leadtrail_domain::crm::{
-    Candidate, CrmFieldKind, FieldKey, FieldValue, Patch, PersonId, PersonQuery, Receipt,
+    Candidate, CrmField, CrmFieldKind, FieldKey, FieldValue, NewCrmField, Patch, PersonId, PersonQuery,
+    Receipt,
 };
 use leadtrail_domain::ports::{Crm, CrmError};
 use leadtrail_domain::time::Timestamp;
@@ -31,6 +33,23 @@ pub trait CrmAccount: Send + Sync {
 
     /// Every person there is.
     async fn persons(&self) -> Vec<PersonOnFile>;
+
+    /// The next `searches` searches by e-mail bring nobody, as where an index lags behind.
+    async fn lag_searches(&self, searches: u32);
+
+    /// Everything that is asked from now on meets this; `None`: nothing does any more.
+    async fn set_fault(&self, fault: Option<Fault>);
+}
+
+/// What may be wrong with an account.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// It fails.
+    Outage,
+    /// It does not accept the credentials.
+    Credentials,
+    /// It has been asked too often, and asks to be left alone for so long; whole seconds.
+    Limit(Duration),
 }
 
 /// A person to add.
@@ -86,6 +105,15 @@ suite!($
         a_removed_person_is_found_no_longer,
         a_removed_person_is_neither_read_nor_written,
         updates_at_the_same_time_both_stand,
+        a_made_field_is_listed_with_a_key_of_its_own,
+        a_made_long_text_keeps_more_than_255_characters,
+        a_made_number_and_a_made_date_take_their_values,
+        a_field_of_a_kind_that_is_not_made_is_refused,
+        a_budget_leaves_no_more_than_the_whole,
+        a_lagging_search_is_no_error_and_finds_the_person_in_the_end,
+        an_outage_is_transient_until_it_ends_and_nothing_is_written,
+        refused_credentials_are_said_to_be_refused_until_they_are_mended,
+        a_limit_says_for_how_long_to_keep_away,
     ]
 );
 
@@ -308,6 +336,80 @@ async fn updates_at_the_same_time_both_stand(subject: &CrmSubject) {
     assert_eq!(subject.read(&jane, &fields.all).await, expected);
 }
 
+async fn a_made_field_is_listed_with_a_key_of_its_own(subject: &CrmSubject) {
+    let before = subject.fields().await.all;
+    let made = subject.make("Leadtrail's own", CrmFieldKind::Text { chars_max: 255 }).await;
+    assert_eq!(made.name, "Leadtrail's own");
+    assert!(!before.contains(&made.key));
+    let listed = subject.crm.list_fields().await.expect("the fields are listed");
+    assert_eq!(listed.iter().filter(|field| **field == made).count(), 1);
+    assert_eq!(listed.len(), before.len() + 1);
+}
+
+async fn a_made_long_text_keeps_more_than_255_characters(subject: &CrmSubject) {
+    let jane = subject.add("Jane", &["jane@example.com"]).await;
+    let made = subject.make("First Landing Page", CrmFieldKind::Text { chars_max: 2_000 }).await;
+    let patch = Patch::from([(made.key.clone(), text(&"ü".repeat(2_000)))]);
+    assert_eq!(subject.update(&jane, &patch).await, all_applied(&patch));
+    assert_eq!(subject.read(&jane, &BTreeSet::from([made.key])).await, patch);
+}
+
+async fn a_made_number_and_a_made_date_take_their_values(subject: &CrmSubject) {
+    let jane = subject.add("Jane", &["jane@example.com"]).await;
+    let number = subject.make("Visits", CrmFieldKind::Number).await;
+    let date = subject.make("First Seen", CrmFieldKind::Date).await;
+    assert_eq!((&number.kind, &date.kind), (&CrmFieldKind::Number, &CrmFieldKind::Date));
+    let patch = Patch::from([
+        (number.key, FieldValue::Number(7.0)),
+        (date.key, FieldValue::Date("2026-02-28".parse().expect("a date"))),
+    ]);
+    assert_eq!(subject.update(&jane, &patch).await, all_applied(&patch));
+    assert_eq!(subject.read(&jane, &patch.keys().cloned().collect()).await, patch);
+}
+
+async fn a_field_of_a_kind_that_is_not_made_is_refused(subject: &CrmSubject) {
+    let before = subject.fields().await.all;
+    let new = NewCrmField { name: "Owner".to_owned(), kind: CrmFieldKind::Other("user".to_owned()) };
+    let refused = subject.crm.create_field(&new).await;
+    assert!(matches!(refused, Err(CrmError::Permanent { .. })), "{refused:?}");
+    assert_eq!(subject.fields().await.all, before);
+}
+
+async fn a_budget_leaves_no_more_than_the_whole(subject: &CrmSubject) {
+    subject.fields().await;
+    if let Some(budget) = subject.crm.budget() {
+        assert!(budget.limit.is_none_or(|limit| budget.remaining <= limit), "{budget:?}");
+    }
+}
+
+async fn a_lagging_search_is_no_error_and_finds_the_person_in_the_end(subject: &CrmSubject) {
+    let jane = subject.add("Jane", &["jane@example.com"]).await;
+    subject.account.lag_searches(2).await;
+    for _look in 0..2 {
+        let found = subject.by_email("jane@example.com").await;
+        assert!(found.iter().all(|person| *person == jane), "{found:?}");
+    }
+    assert_eq!(subject.by_email("jane@example.com").await, [jane]);
+}
+
+async fn an_outage_is_transient_until_it_ends_and_nothing_is_written(subject: &CrmSubject) {
+    let is_transient = |error: &CrmError| matches!(error, CrmError::Transient(_));
+    subject.fails_and_recovers(Fault::Outage, is_transient).await;
+}
+
+async fn refused_credentials_are_said_to_be_refused_until_they_are_mended(subject: &CrmSubject) {
+    subject.fails_and_recovers(Fault::Credentials, |error| matches!(error, CrmError::Auth(_))).await;
+}
+
+async fn a_limit_says_for_how_long_to_keep_away(subject: &CrmSubject) {
+    let wait = Duration::from_secs(30);
+    let is_limit = |error: &CrmError| match error {
+        CrmError::RateLimited { retry_after, scope: _ } => *retry_after == wait,
+        CrmError::Transient(_) | CrmError::Auth(_) | CrmError::NotFound | CrmError::Permanent { .. } => false,
+    };
+    subject.fails_and_recovers(Fault::Limit(wait), is_limit).await;
+}
+
 /// The fields a case writes.
 struct Fields {
     all: BTreeSet<FieldKey>,
@@ -347,6 +449,36 @@ impl CrmSubject {
 
     async fn update(&self, person: &PersonId, patch: &Patch) -> Receipt {
         self.crm.update(person, patch).await.expect("the update is made")
+    }
+
+    async fn make(&self, name: &str, kind: CrmFieldKind) -> CrmField {
+        let new = NewCrmField { name: name.to_owned(), kind };
+        self.crm.create_field(&new).await.expect("the field is made")
+    }
+
+    /// While there is the fault each call ends in an error of that kind, and afterwards nothing has changed.
+    async fn fails_and_recovers(&self, fault: Fault, is_expected: impl Fn(&CrmError) -> bool) {
+        let jane = self.add("Jane", &["jane@example.com"]).await;
+        let fields = self.fields().await;
+        let before = (self.persons().await, self.read(&jane, &fields.all).await);
+        let patch = Patch::from([(fields.text, text("news"))]);
+        let new = NewCrmField { name: "Visits".to_owned(), kind: CrmFieldKind::Number };
+        self.account.set_fault(Some(fault)).await;
+        let errors = [
+            self.crm.find(&email_query("jane@example.com")).await.err(),
+            self.crm.find(&email_query("nobody@example.com")).await.err(),
+            self.crm.read(&jane, &fields.all).await.err(),
+            self.crm.update(&jane, &patch).await.err(),
+            self.crm.create_field(&new).await.err(),
+        ];
+        for error in errors {
+            assert!(error.as_ref().is_some_and(&is_expected), "{fault:?}: {error:?}");
+        }
+        self.account.set_fault(None).await;
+        assert_eq!((self.persons().await, self.read(&jane, &fields.all).await), before);
+        assert_eq!(self.fields().await.all, fields.all);
+        assert_eq!(self.by_email("jane@example.com").await, std::slice::from_ref(&jane));
+        assert_eq!(self.update(&jane, &patch).await, all_applied(&patch));
     }
 
     async fn fields(&self) -> Fields {

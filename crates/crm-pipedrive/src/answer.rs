@@ -89,7 +89,7 @@ fn refusal(answer: &Response, about: About, sent: &Map<String, Value>) -> CrmErr
 fn limited(answer: &Response, json: Option<&Value>) -> CrmError {
     let asked = wait_header(answer, "retry-after");
     let says_daily = json.is_some_and(|json| texts(json).any(|text| text.to_lowercase().contains("daily")));
-    let used_up = answer.header("x-daily-ratelimit-token-remaining").is_some_and(|left| left.trim() == "0");
+    let used_up = count(answer, "x-daily-ratelimit-token-remaining") == Some(0);
     if says_daily || used_up || asked.is_some_and(|wait| wait > BURST_WAIT_MAX) {
         CrmError::RateLimited {
             retry_after: asked.unwrap_or(DAILY_WAIT).max(BURST_WAIT_MIN),
@@ -108,17 +108,23 @@ fn wait_header(answer: &Response, name: &str) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(WAIT_MAX))
 }
 
+/// A header that counts something; what is overdrawn is nothing.
+pub(crate) fn count(answer: &Response, name: &str) -> Option<u64> {
+    let count: i64 = answer.header(name)?.trim().parse().ok()?;
+    Some(u64::try_from(count).unwrap_or(0))
+}
+
 /// Pipedrive's code where it gives one that is a plain word, else the status. Its messages quote what was sent, and
-/// its tokens have the form of field codes.
+/// its tokens have the form of field codes; but where a plan has no more of something, the message may be the code.
 fn code(status: u16, json: Option<&Value>) -> String {
     let is_word = |text: &&str| {
         (1..=64).contains(&text.len())
             && !is_field_code(text)
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
     };
-    json.and_then(|json| json.get("code")?.as_str())
-        .filter(is_word)
-        .map_or_else(|| status.to_string(), str::to_owned)
+    let coded = json.and_then(|json| json.get("code")?.as_str());
+    let capped = json.into_iter().flat_map(texts).find(|text| text.starts_with("feature_capping_"));
+    coded.filter(is_word).or(capped.filter(is_word)).map_or_else(|| status.to_string(), str::to_owned)
 }
 
 /// The fields among `sent` that the error's texts name. What else has the form of a field's code may be anything, the

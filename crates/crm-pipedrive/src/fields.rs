@@ -14,19 +14,29 @@ const SHORT_TEXT_CHARS_MAX: u32 = 255;
 const LONG_TEXT_CHARS_MAX: u32 = 65_000;
 
 /// The custom fields by code.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Fields(BTreeMap<FieldKey, Definition>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Definition {
     field: CrmField,
     /// The options' ids by label, where the field has options.
     options: Vec<(String, Value)>,
+    /// Whether it takes several of the options.
+    takes_several: bool,
 }
 
 impl Fields {
     pub(crate) fn extend(&mut self, page: Vec<PersonField>) {
         self.0.extend(page.into_iter().filter_map(definition));
+    }
+
+    /// Adds one more; `None` where it is no custom field.
+    pub(crate) fn add(&mut self, field: PersonField) -> Option<CrmField> {
+        let (key, definition) = definition(field)?;
+        let field = definition.field.clone();
+        self.0.insert(key, definition);
+        Some(field)
     }
 
     pub(crate) fn knows(&self, key: &FieldKey) -> bool {
@@ -59,7 +69,11 @@ impl Fields {
                 .options
                 .iter()
                 .find(|(option, _)| option == label)
-                .map(|(_, id)| id.clone())
+                .map(
+                    |(_, id)| {
+                        if definition.takes_several { Value::from(vec![id.clone()]) } else { id.clone() }
+                    },
+                )
                 .ok_or("the field has no such option"),
             (
                 FieldValue::Text(_) | FieldValue::Number(_) | FieldValue::Date(_) | FieldValue::Choice(_),
@@ -87,13 +101,34 @@ impl Fields {
             CrmFieldKind::Text { .. } | CrmFieldKind::Other(_) => None,
             CrmFieldKind::Number => text.parse().ok().map(FieldValue::Number),
             CrmFieldKind::Date => text.parse().ok().map(FieldValue::Date),
-            CrmFieldKind::Choice { .. } => definition
-                .options
-                .iter()
-                .find(|(_, id)| id == value)
-                .map(|(label, _)| FieldValue::Choice(label.clone())),
+            CrmFieldKind::Choice { .. } => definition.chosen(value),
         };
         Some(typed.unwrap_or(FieldValue::Text(text)))
+    }
+}
+
+impl Definition {
+    /// The option that a value has; those of several in one text.
+    fn chosen(&self, value: &Value) -> Option<FieldValue> {
+        let ids = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        let label_of =
+            |id| self.options.iter().find(|(_, option)| option == id).map(|(label, _)| label.as_str());
+        let labels: Vec<&str> = ids.iter().map(label_of).collect::<Option<_>>()?;
+        Some(match labels[..] {
+            [label] => FieldValue::Choice(label.to_owned()),
+            _ => FieldValue::Text(labels.join(", ")),
+        })
+    }
+}
+
+/// The type of field that a new one is to have; `None` where none is made.
+pub(crate) fn field_type(kind: &CrmFieldKind) -> Option<&'static str> {
+    match kind {
+        CrmFieldKind::Text { chars_max } if *chars_max <= SHORT_TEXT_CHARS_MAX => Some("varchar"),
+        CrmFieldKind::Text { .. } => Some("text"),
+        CrmFieldKind::Number => Some("double"),
+        CrmFieldKind::Date => Some("date"),
+        CrmFieldKind::Choice { .. } | CrmFieldKind::Other(_) => None,
     }
 }
 
@@ -110,12 +145,15 @@ fn definition(field: PersonField) -> Option<(FieldKey, Definition)> {
         "text" => CrmFieldKind::Text { chars_max: LONG_TEXT_CHARS_MAX },
         "double" => CrmFieldKind::Number,
         "date" => CrmFieldKind::Date,
-        "enum" => CrmFieldKind::Choice { options: options.iter().map(|(label, _)| label.clone()).collect() },
-        _ => CrmFieldKind::Other(field_type),
+        "enum" | "set" => {
+            CrmFieldKind::Choice { options: options.iter().map(|(label, _)| label.clone()).collect() }
+        }
+        _ => CrmFieldKind::Other(field_type.clone()),
     };
+    let takes_several = field_type == "set";
     let name = field.field_name.unwrap_or_default();
     let key = FieldKey(key);
-    Some((key.clone(), Definition { field: CrmField { key, name, kind }, options }))
+    Some((key.clone(), Definition { field: CrmField { key, name, kind }, options, takes_several }))
 }
 
 /// Cut by us: whether Pipedrive refuses a longer text or cuts it silently is not documented.

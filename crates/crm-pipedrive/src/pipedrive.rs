@@ -1,21 +1,23 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::SecondsFormat;
 use leadtrail_domain::crm::{
-    Candidate, Capabilities, CrmField, FieldKey, FieldValue, Patch, PersonId, PersonQuery, Receipt,
+    Budget, Candidate, Capabilities, CrmField, FieldKey, FieldValue, NewCrmField, Patch, PersonId,
+    PersonQuery, Receipt,
 };
 use leadtrail_domain::email::EmailAddress;
 use leadtrail_domain::ports::{Crm, CrmError};
 use leadtrail_domain::time::Timestamp;
 use leadtrail_outbound::Outbound;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use crate::answer::About;
 use crate::calls::Calls;
-use crate::fields::Fields;
+use crate::fields::{self, Fields};
 use crate::settings::PipedriveSettings;
 use crate::wire::{Person, PersonField, SearchHits};
 
@@ -43,6 +45,12 @@ struct Listed {
     fields: Arc<Fields>,
 }
 
+/// One call of the port: requests that end together.
+struct Exchange<'a> {
+    account: &'a PipedriveCrm,
+    until: Instant,
+}
+
 /// What of a patch can be sent, and what cannot with the reason.
 struct Encoded {
     custom_fields: Map<String, Value>,
@@ -60,15 +68,25 @@ impl PipedriveCrm {
         }
     }
 
+    fn exchange(&self) -> Exchange<'_> {
+        Exchange { account: self, until: Instant::now() + self.call_time_max }
+    }
+
+    fn listed(&self) -> MutexGuard<'_, Option<Listed>> {
+        self.fields.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Exchange<'_> {
     async fn in_time<T>(&self, call: impl Future<Output = Result<T, CrmError>>) -> Result<T, CrmError> {
-        tokio::time::timeout(self.call_time_max, call).await.unwrap_or_else(|_elapsed| {
+        tokio::time::timeout_at(self.until, call).await.unwrap_or_else(|_elapsed| {
             Err(CrmError::Transient("no answer within the time of a call".to_owned()))
         })
     }
 
     /// The fields, asked for again once the list is older than `age_max`.
     async fn fields(&self, age_max: Duration) -> Result<Arc<Fields>, CrmError> {
-        let listed = self.fields.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let listed = self.account.listed().clone();
         if let Some(listed) = listed
             && listed.at.elapsed() < age_max
         {
@@ -76,7 +94,7 @@ impl PipedriveCrm {
         }
         let fields = Arc::new(self.fetch_fields().await?);
         let listed = Listed { at: Instant::now(), fields: Arc::clone(&fields) };
-        *self.fields.lock().unwrap_or_else(PoisonError::into_inner) = Some(listed);
+        *self.account.listed() = Some(listed);
         Ok(fields)
     }
 
@@ -86,7 +104,11 @@ impl PipedriveCrm {
         for _page in 0..FIELD_PAGES_MAX {
             let mut query = vec![("limit", PAGE_LIMIT)];
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let page = self.calls.get::<Vec<PersonField>>(&["personFields"], &query, About::Account).await?;
+            let page = self
+                .account
+                .calls
+                .get::<Vec<PersonField>>(self.until, &["personFields"], &query, About::Account)
+                .await?;
             fields.extend(page.data.unwrap_or_default());
             cursor = page.additional_data.and_then(|additional| additional.next_cursor);
             if cursor.is_none() {
@@ -99,7 +121,11 @@ impl PipedriveCrm {
     /// The index is asked for whole values, in any case; what it brings is not yet compared.
     async fn search(&self, field: &str, term: &str) -> Result<Vec<Candidate>, CrmError> {
         let query = [("term", term), ("fields", field), ("exact_match", "true"), ("limit", PAGE_LIMIT)];
-        let hits = self.calls.get::<SearchHits>(&["persons", "search"], &query, About::Account).await?;
+        let hits = self
+            .account
+            .calls
+            .get::<SearchHits>(self.until, &["persons", "search"], &query, About::Account)
+            .await?;
         Ok(hits.data.map(SearchHits::candidates).unwrap_or_default())
     }
 
@@ -112,7 +138,8 @@ impl PipedriveCrm {
             ("sort_direction", "desc"),
             ("limit", PAGE_LIMIT),
         ];
-        let persons = self.calls.get::<Vec<Person>>(&["persons"], &query, About::Account).await?;
+        let persons =
+            self.account.calls.get::<Vec<Person>>(self.until, &["persons"], &query, About::Account).await?;
         Ok(persons.data.into_iter().flatten().filter_map(Person::candidate).collect())
     }
 
@@ -138,7 +165,8 @@ impl PipedriveCrm {
         let ids: Vec<&str> = found.iter().take(IDS_MAX).map(|candidate| candidate.id.0.as_str()).collect();
         let ids = ids.join(",");
         let query = [("ids", ids.as_str()), ("limit", PAGE_LIMIT)];
-        let persons = self.calls.get::<Vec<Person>>(&["persons"], &query, About::Account).await?;
+        let persons =
+            self.account.calls.get::<Vec<Person>>(self.until, &["persons"], &query, About::Account).await?;
         let added_at: BTreeMap<PersonId, Option<Timestamp>> = persons
             .data
             .into_iter()
@@ -158,7 +186,8 @@ impl PipedriveCrm {
         keys: &BTreeSet<FieldKey>,
     ) -> Result<BTreeMap<FieldKey, FieldValue>, CrmError> {
         let fields = self.fields_with(keys.iter()).await?;
-        let answer = self.calls.get::<Person>(&["persons", &person.0], &[], About::Person).await?;
+        let answer =
+            self.account.calls.get::<Person>(self.until, &["persons", &person.0], &[], About::Person).await?;
         let values = standing(answer.data)?.into_custom_fields();
         Ok(values
             .into_iter()
@@ -169,7 +198,7 @@ impl PipedriveCrm {
 
     /// The fields, asked for again where the list lacks one of `keys`: it may have been added since.
     async fn fields_with(&self, mut keys: impl Iterator<Item = &FieldKey>) -> Result<Arc<Fields>, CrmError> {
-        let fields = self.fields(self.fields_ttl).await?;
+        let fields = self.fields(self.account.fields_ttl).await?;
         if keys.all(|key| fields.knows(key)) { Ok(fields) } else { self.fields(FIELDS_FRESH).await }
     }
 
@@ -191,6 +220,24 @@ impl PipedriveCrm {
         }
     }
 
+    async fn make_field(&self, new: &NewCrmField) -> Result<CrmField, CrmError> {
+        let field_type = fields::field_type(&new.kind).ok_or_else(|| CrmError::Permanent {
+            code: "unknown_type".to_owned(),
+            fields: BTreeSet::new(),
+        })?;
+        let body = json!({ "field_name": new.name, "field_type": field_type });
+        // Until there is an answer, whether the list still holds is unknown.
+        let listed = self.account.listed().take();
+        let answer = self.account.calls.post::<PersonField>(self.until, &["personFields"], &body).await?;
+        let mut fields = listed.as_ref().map(|listed| Fields::clone(&listed.fields)).unwrap_or_default();
+        let made = answer.data.and_then(|field| fields.add(field));
+        let made = made.ok_or_else(|| CrmError::Transient("an answer without the new field".to_owned()))?;
+        if let Some(Listed { at, fields: _ }) = listed {
+            *self.account.listed() = Some(Listed { at, fields: Arc::new(fields) });
+        }
+        Ok(made)
+    }
+
     async fn send_patch(
         &self,
         person: &PersonId,
@@ -199,8 +246,11 @@ impl PipedriveCrm {
         if custom_fields.is_empty() {
             return Ok(());
         }
-        let answer =
-            self.calls.patch::<Person>(&["persons", &person.0], custom_fields, About::Person).await?;
+        let answer = self
+            .account
+            .calls
+            .patch::<Person>(self.until, &["persons", &person.0], custom_fields, About::Person)
+            .await?;
         standing(answer.data).map(|_person| ())
     }
 }
@@ -212,17 +262,30 @@ impl Crm for PipedriveCrm {
     }
 
     async fn list_fields(&self) -> Result<Vec<CrmField>, CrmError> {
-        Ok(self.in_time(self.fields(self.fields_ttl)).await?.list())
+        let exchange = self.exchange();
+        Ok(exchange.in_time(exchange.fields(self.fields_ttl)).await?.list())
+    }
+
+    async fn create_field(&self, field: &NewCrmField) -> Result<CrmField, CrmError> {
+        let exchange = self.exchange();
+        exchange.in_time(exchange.make_field(field)).await
+    }
+
+    /// In tokens, as the headers `x-daily-ratelimit-token-*` have them. `x-daily-requests-left` counts requests that
+    /// write, which is another thing: it is not taken for them.
+    fn budget(&self) -> Option<Budget> {
+        self.calls.budget()
     }
 
     async fn find(&self, by: &PersonQuery) -> Result<Vec<Candidate>, CrmError> {
+        let exchange = self.exchange();
         match by {
             PersonQuery::Email { email, changed_since } => {
-                self.in_time(self.find_by_email(email, *changed_since)).await
+                exchange.in_time(exchange.find_by_email(email, *changed_since)).await
             }
             // One character names nobody.
             PersonQuery::Name(name) if name.trim().chars().nth(1).is_none() => Ok(Vec::new()),
-            PersonQuery::Name(name) => self.in_time(self.search("name", name.trim())).await,
+            PersonQuery::Name(name) => exchange.in_time(exchange.search("name", name.trim())).await,
         }
     }
 
@@ -231,11 +294,13 @@ impl Crm for PipedriveCrm {
         person: &PersonId,
         fields: &BTreeSet<FieldKey>,
     ) -> Result<BTreeMap<FieldKey, FieldValue>, CrmError> {
-        self.in_time(self.read_fields(person, fields)).await
+        let exchange = self.exchange();
+        exchange.in_time(exchange.read_fields(person, fields)).await
     }
 
     async fn update(&self, person: &PersonId, patch: &Patch) -> Result<Receipt, CrmError> {
-        self.in_time(self.write(person, patch)).await
+        let exchange = self.exchange();
+        exchange.in_time(exchange.write(person, patch)).await
     }
 }
 

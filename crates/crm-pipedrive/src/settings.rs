@@ -45,9 +45,37 @@ pub enum BaseUrlError {
     /// Only version 2 of the API is spoken.
     #[error("the URL must end in /api/v2")]
     Version,
+    /// It is not Pipedrive's.
+    #[error("neither a company's name at Pipedrive nor https://COMPANY.pipedrive.com/api/v2")]
+    Company,
 }
 
 impl BaseUrl {
+    /// The API of a company that somebody else than the operator names, such as a client of our API: by its name at
+    /// Pipedrive (`example`), its host or its URL. No request can be led to another host than Pipedrive's.
+    ///
+    /// # Errors
+    /// `Company` for anything else.
+    pub fn of_company(text: &str) -> Result<Self, BaseUrlError> {
+        let text = text.trim();
+        let host = text.strip_prefix("https://").map(|rest| {
+            let rest = rest.trim_end_matches('/');
+            rest.strip_suffix("/api/v2").unwrap_or(rest)
+        });
+        let company = match host {
+            Some(host) => host.strip_suffix(".pipedrive.com"),
+            None => Some(text.strip_suffix(".pipedrive.com").unwrap_or(text)),
+        };
+        let is_label = |company: &&str| {
+            (1..=63).contains(&company.len())
+                && company.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+                && !company.starts_with('-')
+                && !company.ends_with('-')
+        };
+        let company = company.filter(is_label).ok_or(BaseUrlError::Company)?;
+        Ok(Self(Destination::of_client(&format!("https://{company}.pipedrive.com/api/v2"))?))
+    }
+
     pub(crate) fn destination(&self) -> &Destination {
         &self.0
     }
@@ -70,6 +98,44 @@ impl FromStr for BaseUrl {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_company_is_named_or_its_address_given_and_nobody_elses() {
+        let expected = "https://example-1.pipedrive.com/api/v2";
+        for good in [
+            "example-1",
+            " example-1.pipedrive.com ",
+            "https://example-1.pipedrive.com",
+            "https://example-1.pipedrive.com/",
+            "https://example-1.pipedrive.com/api/v2",
+            "https://example-1.pipedrive.com/api/v2/",
+        ] {
+            let base_url = BaseUrl::of_company(good).unwrap();
+            assert_eq!(base_url.destination().url().as_str(), expected, "{good}");
+        }
+        for bad in [
+            "",
+            "-",
+            "Example",
+            "example.com",
+            "a.b.pipedrive.com",
+            ".pipedrive.com",
+            "evil.example/.pipedrive.com",
+            "evil.example#.pipedrive.com",
+            "user@example",
+            "https://example",
+            "https://example.pipedrive.com.evil.example/api/v2",
+            "https://example.pipedrive.com:8443/api/v2",
+            "https://evil.example/x.pipedrive.com",
+            "http://example.pipedrive.com/api/v2",
+            "https://example.pipedrive.com/v1",
+            "https://example.pipedrive.com/api/v2?api_token=x",
+            "127.0.0.1",
+            "https://127.0.0.1/api/v2",
+        ] {
+            assert_eq!(BaseUrl::of_company(bad), Err(BaseUrlError::Company), "{bad}");
+        }
+    }
 
     #[test]
     fn only_version_2_over_https_or_on_this_machine_is_a_base_url() {

@@ -8,6 +8,8 @@ use leadtrail_domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::faults::Faults;
+
 /// A person to add.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewPerson {
@@ -68,11 +70,13 @@ pub(crate) struct Account {
     /// The fields that were made beside those the account began with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     made_fields: Vec<CrmField>,
+    #[serde(default, skip_serializing_if = "Faults::is_none")]
+    pub(crate) faults: Faults,
 }
 
 impl Default for Account {
     fn default() -> Self {
-        Self { next_id: 1, persons: BTreeMap::new(), made_fields: Vec::new() }
+        Self { next_id: 1, persons: BTreeMap::new(), made_fields: Vec::new(), faults: Faults::default() }
     }
 }
 

@@ -12,6 +12,7 @@ use leadtrail_domain::sync::fields::{self, FieldKind};
 
 use crate::account::{Account, NewPerson, Person};
 use crate::account_file::{AccountFile, SandboxError};
+use crate::faults::Faults;
 use crate::script::{Call, Script, Writes, take_one};
 
 /// The limits of Pipedrive's short and long texts, so that what fits here fits there.
@@ -113,6 +114,22 @@ impl SandboxCrm {
         self.account.read(|account| account.persons().cloned().collect())
     }
 
+    /// Makes these the account's faults, in place of those it had, for every handle and every process.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn set_faults(&self, faults: Faults) -> Result<(), SandboxError> {
+        self.account.write(|account| account.faults = faults)
+    }
+
+    /// The account's faults, as far as they have not come to pass.
+    ///
+    /// # Errors
+    /// Those of the file.
+    pub fn faults(&self) -> Result<Faults, SandboxError> {
+        self.account.read(|account| account.faults.clone())
+    }
+
     /// Every call of the port fails like this, until [`mend`](Self::mend).
     pub fn fail(&self, error: CrmError) {
         self.script().outage = Some(error);
@@ -133,7 +150,7 @@ impl SandboxCrm {
         self.script().lost_answers = updates;
     }
 
-    /// Ends every fault.
+    /// Ends every fault of this handle and its clones; the account's are its own.
     pub fn mend(&self) {
         let mut script = self.script();
         script.outage = None;
@@ -165,16 +182,31 @@ impl SandboxCrm {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs `work` where it may block: a file is read, written, and waited for.
+    /// Whether one of a fault that wears off was left, which is then taken.
+    fn takes_one(&self, of: impl Fn(&mut Faults) -> &mut u32) -> Result<bool, CrmError> {
+        let left = self.account.read(|account| *of(&mut account.faults.clone()));
+        if left.map_err(|error| unavailable(&error))? == 0 {
+            return Ok(false);
+        }
+        let taken = self.account.write(|account| take_one(of(&mut account.faults)));
+        taken.map_err(|error| unavailable(&error))
+    }
+
+    /// Runs `work`, unless the account fails, where it may block: a file is read, written, and waited for.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T, CrmError> + Send + 'static,
     ) -> Result<T, CrmError> {
+        let attempt = |crm: &Self| match crm.account.read(|account| account.faults.outage) {
+            Ok(None) => work(crm),
+            Ok(Some(outage)) => Err(outage.into()),
+            Err(error) => Err(unavailable(&error)),
+        };
         match *self.account {
-            Place::Memory(_) => work(self),
+            Place::Memory(_) => attempt(self),
             Place::File(_) => {
                 let crm = self.clone();
-                tokio::task::spawn_blocking(move || work(&crm))
+                tokio::task::spawn_blocking(move || attempt(&crm))
                     .await
                     .map_err(|stopped| CrmError::Transient(stopped.to_string()))?
             }
@@ -227,6 +259,10 @@ impl Crm for SandboxCrm {
         }
         let by = by.clone();
         self.run(move |crm| {
+            let is_by_email = matches!(by, PersonQuery::Email { .. });
+            if is_by_email && crm.takes_one(|faults| &mut faults.empty_email_searches)? {
+                return Ok(Vec::new());
+            }
             crm.account.read(|account| account.find(&by)).map_err(|error| unavailable(&error))
         })
         .await
@@ -255,9 +291,12 @@ impl Crm for SandboxCrm {
                 .account
                 .write(|account| account.update(&crm.fields(account), &person, &patch))
                 .map_err(|error| unavailable(&error))??;
-            let mut script = crm.script();
-            script.written(&person, &patch, &changed);
-            if take_one(&mut script.lost_answers) {
+            let is_lost = {
+                let mut script = crm.script();
+                script.written(&person, &patch, &changed);
+                take_one(&mut script.lost_answers)
+            };
+            if is_lost || crm.takes_one(|faults| &mut faults.lost_answers)? {
                 return Err(CrmError::Transient("the answer was lost".to_owned()));
             }
             Ok(Receipt { applied: patch.into_keys().collect(), dropped: BTreeMap::new() })

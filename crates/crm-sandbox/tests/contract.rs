@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use leadtrail_contract::crm::{CrmAccount, CrmSubject, NewPerson, PersonOnFile};
-use leadtrail_crm_sandbox::SandboxCrm;
+use leadtrail_contract::crm::{CrmAccount, CrmSubject, Fault, NewPerson, PersonOnFile};
+use leadtrail_crm_sandbox::{Faults, Outage, SandboxCrm};
 use leadtrail_domain::crm::PersonId;
 use tempfile::TempDir;
 
@@ -30,6 +30,21 @@ impl CrmAccount for Account {
         persons
             .map(|person| PersonOnFile { id: person.id, name: person.name, emails: person.emails })
             .collect()
+    }
+
+    async fn lag_searches(&self, searches: u32) {
+        let faults = Faults { empty_email_searches: searches, ..Faults::default() };
+        self.sandbox.set_faults(faults).expect("the file can be written");
+    }
+
+    async fn set_fault(&self, fault: Option<Fault>) {
+        let outage = fault.map(|fault| match fault {
+            Fault::Outage => Outage::Transient,
+            Fault::Credentials => Outage::Auth,
+            Fault::Limit(wait) => Outage::Limited { seconds: wait.as_secs() },
+        });
+        let faults = Faults { outage, ..Faults::default() };
+        self.sandbox.set_faults(faults).expect("the file can be written");
     }
 }
 

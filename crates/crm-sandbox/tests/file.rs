@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
-use leadtrail_crm_sandbox::{NewPerson, SandboxCrm, SandboxError};
-use leadtrail_domain::crm::{FieldKey, FieldValue, PersonId};
-use leadtrail_domain::ports::{Crm, CrmError};
+use leadtrail_crm_sandbox::{Faults, NewPerson, Outage, SandboxCrm, SandboxError};
+use leadtrail_domain::crm::{FieldKey, FieldValue, PersonId, PersonQuery};
+use leadtrail_domain::ports::{Crm, CrmError, RateScope};
 use leadtrail_domain::time::Timestamp;
 
 fn named(first_name: &str, email: &str) -> NewPerson {
@@ -94,4 +95,46 @@ async fn a_file_damaged_under_a_running_server_is_an_outage_and_not_an_empty_acc
     assert!(matches!(crm.update(&id, &source_is("news")).await, Err(CrmError::Transient(_))));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "{");
     assert_eq!(id, PersonId("1".to_owned()));
+}
+
+#[tokio::test]
+async fn a_running_server_meets_the_faults_that_another_process_switches_on_and_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("crm.json");
+    let server = SandboxCrm::at(&path).unwrap();
+    let command_line = SandboxCrm::at(&path).unwrap();
+    let id = command_line.add_person(named("Jane", "jane@example.com")).unwrap();
+    let by_email =
+        PersonQuery::Email { email: "jane@example.com".parse().unwrap(), changed_since: Timestamp::EPOCH };
+    let limited = CrmError::RateLimited { retry_after: Duration::from_secs(9), scope: RateScope::Burst };
+    for outage in [Outage::Transient, Outage::Auth, Outage::Limited { seconds: 9 }] {
+        command_line.set_faults(Faults { outage: Some(outage), ..Faults::default() }).unwrap();
+        assert_eq!(server.find(&by_email).await, Err(outage.into()));
+        assert_eq!(server.update(&id, &source_is("news")).await, Err(outage.into()));
+    }
+    assert_eq!(server.find(&by_email).await, Err(limited));
+
+    let faults = Faults { outage: None, empty_email_searches: 2, lost_answers: 1 };
+    command_line.set_faults(faults).unwrap();
+    let mut found = Vec::new();
+    for _search in 0..3 {
+        found.push(server.find(&by_email).await.unwrap().len());
+    }
+    assert_eq!(found, [0, 0, 1]);
+    assert!(matches!(server.update(&id, &source_is("news")).await, Err(CrmError::Transient(_))));
+    assert_eq!(command_line.person(&id).unwrap().unwrap().fields.len(), 1, "the update was carried out");
+    assert!(server.update(&id, &source_is("news")).await.is_ok());
+    assert!(command_line.faults().unwrap().is_none(), "what wears off has worn off");
+}
+
+#[test]
+fn a_file_without_faults_does_not_speak_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("crm.json");
+    let crm = SandboxCrm::at(&path).unwrap();
+    crm.set_faults(Faults { outage: Some(Outage::Auth), ..Faults::default() }).unwrap();
+    assert!(std::fs::read_to_string(&path).unwrap().contains("faults"));
+    crm.set_faults(Faults::default()).unwrap();
+    crm.add_person(named("Jane", "jane@example.com")).unwrap();
+    assert!(!std::fs::read_to_string(&path).unwrap().contains("faults"));
 }

@@ -14,17 +14,37 @@ use wiremock::{Mock, MockServer, Request, Respond, ResponseTemplate};
 /// Not a token.
 pub(crate) const FAKE_TOKEN: &str = "fake-pipedrive-token-for-tests";
 
-/// The account's custom fields: name and type.
-const FIELDS: [(&str, &str); 7] = [
+/// The custom fields the account begins with: name and type.
+const FIELDS: [(&str, &str); 8] = [
     ("UTM Source", "varchar"),
     ("UTM Medium", "varchar"),
     ("Landing Page", "text"),
     ("Lead Count", "double"),
     ("First Seen On", "date"),
     ("Size", "enum"),
+    ("Interests", "set"),
     ("Budget", "monetary"),
 ];
-/// The options of `Size`, with their ids.
+/// The types a field may be made of.
+const FIELD_TYPES: [&str; 16] = [
+    "varchar",
+    "text",
+    "double",
+    "phone",
+    "date",
+    "daterange",
+    "time",
+    "timerange",
+    "set",
+    "enum",
+    "varchar_auto",
+    "address",
+    "monetary",
+    "org",
+    "people",
+    "user",
+];
+/// The options of `Size` and of `Interests`, with their ids.
 const SIZES: [(&str, u64); 2] = [("Small", 31), ("Large", 32)];
 
 /// What is asked of the API.
@@ -35,6 +55,28 @@ pub(crate) enum Operation {
     ReadPerson,
     PatchPerson,
     ListFields,
+    CreateField,
+}
+
+impl Operation {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Search,
+        Self::ListPersons,
+        Self::ReadPerson,
+        Self::PatchPerson,
+        Self::ListFields,
+        Self::CreateField,
+    ];
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    /// Below the base URL, with `{id}` in the place of a person's id.
+    pub(crate) path: String,
+    pub(crate) query: BTreeMap<String, String>,
+    pub(crate) body: Value,
 }
 
 /// An account of Pipedrive's with its API, as of 2026-08-18. What the adapter must never send fails the test when
@@ -48,12 +90,21 @@ pub(crate) struct PipedriveFake {
 struct State {
     persons: BTreeMap<u64, Person>,
     next_id: u64,
-    deleted_fields: Vec<String>,
+    fields: Vec<Field>,
+    budget: Option<(String, String)>,
+    asked: Vec<Asked>,
     lagging_searches: u32,
     scripted: VecDeque<(Operation, ResponseTemplate)>,
     standing: BTreeMap<Operation, ResponseTemplate>,
     counts: BTreeMap<Operation, usize>,
     violations: Vec<String>,
+}
+
+struct Field {
+    name: String,
+    code: String,
+    /// Pipedrive's `field_type`.
+    kind: String,
 }
 
 struct Person {
@@ -74,7 +125,13 @@ pub(crate) fn key(field_name: &str) -> FieldKey {
 
 impl PipedriveFake {
     pub(crate) async fn start() -> Self {
-        let state = Arc::new(Mutex::new(State { next_id: 1, ..State::default() }));
+        let fields = FIELDS.map(|(name, field_type)| Field {
+            name: name.to_owned(),
+            code: key(name).0,
+            kind: field_type.to_owned(),
+        });
+        let state = State { next_id: 1, fields: fields.into(), ..State::default() };
+        let state = Arc::new(Mutex::new(state));
         let server = MockServer::start().await;
         Mock::given(any()).respond_with(Answers(Arc::clone(&state))).mount(&server).await;
         Self { server, state }
@@ -83,6 +140,10 @@ impl PipedriveFake {
     /// An adapter on this account whose requests end after 300 ms.
     pub(crate) fn crm(&self) -> PipedriveCrm {
         PipedriveCrm::new(self.settings(), outbound())
+    }
+
+    pub(crate) fn uri(&self) -> String {
+        self.server.uri()
     }
 
     pub(crate) fn settings(&self) -> PipedriveSettings {
@@ -149,12 +210,30 @@ impl PipedriveFake {
 
     /// A human deletes a custom field.
     pub(crate) fn delete_field(&self, field_name: &str) {
-        self.state().deleted_fields.push(key(field_name).0);
+        self.state().fields.retain(|field| field.name != field_name);
     }
 
     /// The next searches by e-mail bring nothing.
     pub(crate) fn lag_searches(&self, searches: u32) {
         self.state().lagging_searches = searches;
+    }
+
+    /// Every answer to come says so much is left of the day's tokens, of so many.
+    pub(crate) fn set_budget(&self, remaining: &str, limit: &str) {
+        self.state().budget = Some((remaining.to_owned(), limit.to_owned()));
+    }
+
+    /// Every request so far, oldest first.
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.state().asked.clone()
+    }
+
+    /// Ends whatever was scripted.
+    pub(crate) fn mend(&self) {
+        let mut state = self.state();
+        state.scripted.clear();
+        state.standing.clear();
+        state.lagging_searches = 0;
     }
 
     /// The next request of that kind is answered like this; several are answered in turn.
@@ -217,27 +296,56 @@ struct Refusal(Box<ResponseTemplate>);
 
 impl State {
     fn answer(&mut self, request: &Request) -> ResponseTemplate {
-        self.try_answer(request).unwrap_or_else(|Refusal(answer)| *answer)
+        let answer = self.try_answer(request).unwrap_or_else(|Refusal(answer)| *answer);
+        match &self.budget {
+            Some((remaining, limit)) => answer
+                .insert_header("x-daily-ratelimit-token-remaining", remaining.as_str())
+                .insert_header("x-daily-ratelimit-token-limit", limit.as_str()),
+            None => answer,
+        }
+    }
+
+    fn note(&mut self, request: &Request, query: &BTreeMap<String, String>, segments: &[&str]) {
+        let segments = segments.iter().skip(2);
+        let path = segments.map(|segment| {
+            let is_id = segment.bytes().all(|b| b.is_ascii_digit());
+            format!("/{}", if is_id { "{id}" } else { segment })
+        });
+        self.asked.push(Asked {
+            method: request.method.to_string().to_lowercase(),
+            path: path.collect(),
+            query: query.clone(),
+            body: serde_json::from_slice(&request.body).unwrap_or_default(),
+        });
     }
 
     fn try_answer(&mut self, request: &Request) -> Result<ResponseTemplate, Refusal> {
         let query: BTreeMap<String, String> = request.url.query_pairs().into_owned().collect();
         let segments: Vec<&str> = request.url.path_segments().into_iter().flatten().collect();
+        self.note(request, &query, &segments);
         let (operation, id) = match (request.method.as_str(), &segments[..]) {
             ("GET", ["api", "v2", "persons", "search"]) => (Operation::Search, None),
             ("GET", ["api", "v2", "persons"]) => (Operation::ListPersons, None),
             ("GET", ["api", "v2", "persons", id]) => (Operation::ReadPerson, Some(*id)),
             ("PATCH", ["api", "v2", "persons", id]) => (Operation::PatchPerson, Some(*id)),
             ("GET", ["api", "v2", "personFields"]) => (Operation::ListFields, None),
+            ("POST", ["api", "v2", "personFields"]) => (Operation::CreateField, None),
             _ => return Err(self.violation(format!("{} {}", request.method, request.url.path()))),
         };
         *self.counts.entry(operation).or_default() += 1;
         if request.headers.get("x-api-token").is_none_or(|token| token != FAKE_TOKEN) {
             return Err(self.violation("no token in the header x-api-token".to_owned()));
         }
+        if request.url.as_str().contains(FAKE_TOKEN) {
+            return Err(self.violation("the token in the URL".to_owned()));
+        }
         self.check_query(operation, &query)?;
-        if operation != Operation::PatchPerson && !request.body.is_empty() {
+        let has_body = matches!(operation, Operation::PatchPerson | Operation::CreateField);
+        if !has_body && !request.body.is_empty() {
             return Err(self.violation("a body where none belongs".to_owned()));
+        }
+        if has_body && request.headers.get("content-type").is_none_or(|kind| kind != "application/json") {
+            return Err(self.violation("a body that is not said to be JSON".to_owned()));
         }
         if let Some(at) = self.scripted.iter().position(|(scripted, _)| *scripted == operation)
             && let Some((_, answer)) = self.scripted.remove(at)
@@ -256,6 +364,7 @@ impl State {
             Operation::ReadPerson => self.person(id.unwrap_or_default())?,
             Operation::PatchPerson => self.patch(id.unwrap_or_default(), request)?,
             Operation::ListFields => return Ok(self.fields_page(query.get("cursor"))),
+            Operation::CreateField => self.create_field(request)?,
         };
         Ok(ok(&json!({"success": true, "data": data, "additional_data": {"next_cursor": null}})))
     }
@@ -285,7 +394,7 @@ impl State {
                 ],
             ),
             Operation::ReadPerson => (&[], &["include_fields", "custom_fields"]),
-            Operation::PatchPerson => (&[], &[]),
+            Operation::PatchPerson | Operation::CreateField => (&[], &[]),
             Operation::ListFields => (&[], &["limit", "cursor", "include_fields"]),
         };
         let is_one_of = |value: &str, list: &[&str]| list.contains(&value);
@@ -372,13 +481,17 @@ impl State {
             _ => return Err(self.violation(format!("the body {body}"))),
         };
         for (code, value) in &custom_fields {
-            if self.deleted_fields.contains(code) {
-                let refused = validation_failed(&format!("custom_fields.{code}: field does not exist"));
-                return Err(Refusal(Box::new(refused)));
-            }
-            let field = FIELDS.iter().find(|(name, _)| key(name).0 == *code);
-            if !field.is_some_and(|(_, field_type)| takes(field_type, value)) {
-                return Err(self.violation(format!("{code} = {value}")));
+            let field_type =
+                self.fields.iter().find(|field| field.code == *code).map(|field| field.kind.as_str());
+            // What it had once is known to have been deleted; anything else nobody should have come upon.
+            let was_there = || FIELDS.iter().any(|(name, _)| key(name).0 == *code);
+            match field_type {
+                Some(field_type) if takes(field_type, value) => {}
+                None if was_there() => {
+                    let refused = validation_failed(&format!("custom_fields.{code}: field does not exist"));
+                    return Err(Refusal(Box::new(refused)));
+                }
+                Some(_) | None => return Err(self.violation(format!("{code} = {value}"))),
             }
         }
         self.person(id)?;
@@ -389,20 +502,30 @@ impl State {
         self.person(id)
     }
 
+    fn create_field(&mut self, request: &Request) -> Result<Value, Refusal> {
+        let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+        let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (name, field_type) = (text("field_name"), text("field_type"));
+        let is_good = body.as_object().is_some_and(|body| body.len() == 2)
+            && (1..=255).contains(&name.chars().count())
+            && FIELD_TYPES.contains(&field_type.as_str());
+        if !is_good {
+            return Err(self.violation(format!("the field {body}")));
+        }
+        let code = key(&format!("{name}, made as number {}", self.fields.len())).0;
+        let field = Field { name, code, kind: field_type };
+        let shown = field.shown();
+        self.fields.push(field);
+        Ok(shown)
+    }
+
     /// Two pages, the first of which holds what is no custom field.
     fn fields_page(&self, cursor: Option<&String>) -> ResponseTemplate {
         let own = |name: &str, code: &str, field_type: &str| {
             json!({"field_name": name, "field_code": code, "description": null, "field_type": field_type,
                 "options": null, "subfields": null, "is_custom_field": false, "is_optional_response_field": false})
         };
-        let custom = FIELDS.iter().map(|(name, field_type)| {
-            let options: Vec<Value> = SIZES.iter().map(|(label, id)| json!({"id": id, "label": label})).collect();
-            json!({"field_name": name, "field_code": key(name).0, "field_type": field_type, "is_custom_field": true,
-                "options": if *field_type == "enum" { Value::from(options) } else { Value::Null }})
-        });
-        let custom = custom.filter(|field| {
-            !self.deleted_fields.iter().any(|deleted| field["field_code"] == deleted.as_str())
-        });
+        let custom = self.fields.iter().map(Field::shown);
         let (page, next): (Vec<Value>, Value) = match cursor {
             None => {
                 let first = [own("Name", "name", "varchar"), own("Email", "email", "varchar")];
@@ -411,6 +534,15 @@ impl State {
             Some(_second_page) => (custom.skip(2).collect(), Value::Null),
         };
         ok(&json!({"success": true, "data": page, "additional_data": {"next_cursor": next}}))
+    }
+}
+
+impl Field {
+    fn shown(&self) -> Value {
+        let options: Vec<Value> = SIZES.iter().map(|(label, id)| json!({"id": id, "label": label})).collect();
+        let has_options = matches!(self.kind.as_str(), "enum" | "set");
+        json!({"field_name": self.name, "field_code": self.code, "field_type": self.kind,
+            "is_custom_field": true, "options": if has_options { Value::from(options) } else { Value::Null }})
     }
 }
 
@@ -424,11 +556,9 @@ impl Person {
         let emails: Vec<Value> = (self.emails.iter().enumerate())
             .map(|(at, email)| json!({"value": email, "primary": at == 0, "label": "work"}))
             .collect();
-        let custom_fields: BTreeMap<String, Value> = FIELDS
-            .iter()
-            .map(|(name, _)| key(name).0)
-            .map(|code| (code.clone(), self.custom_fields.get(&code).cloned().unwrap_or_default()))
-            .collect();
+        let mut custom_fields: BTreeMap<String, Value> =
+            FIELDS.iter().map(|(name, _)| (key(name).0, Value::Null)).collect();
+        custom_fields.extend(self.custom_fields.clone());
         let added = self.added_at.to_datetime().to_rfc3339();
         json!({"id": id, "name": self.name(), "first_name": null, "last_name": null, "owner_id": 1, "org_id": null,
             "add_time": added, "update_time": added, "emails": emails, "phones": null, "is_deleted": self.is_deleted,
@@ -447,9 +577,14 @@ fn takes(field_type: &str, value: &Value) -> bool {
             "double" => value.is_number(),
             "date" => text
                 .is_some_and(|text| chars == 10 && format!("{text}T00:00:00Z").parse::<Timestamp>().is_ok()),
-            "enum" => value.as_u64().is_some_and(|id| SIZES.iter().any(|(_, option)| *option == id)),
+            "enum" => is_option(value),
+            "set" => value.as_array().is_some_and(|ids| !ids.is_empty() && ids.iter().all(is_option)),
             _ => false,
         }
+}
+
+fn is_option(value: &Value) -> bool {
+    value.as_u64().is_some_and(|id| SIZES.iter().any(|(_, option)| *option == id))
 }
 
 fn ok(body: &Value) -> ResponseTemplate {

@@ -1,10 +1,15 @@
-//! The token, the e-mails and the values: nothing of them leaves by an error or a `Debug`.
+//! The token, the e-mails and the values: nothing of them leaves by a log, an error or a `Debug`. That no token stands
+//! in a URL is checked of every request of every test.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use leadtrail_crm_pipedrive::PipedriveCrm;
 use leadtrail_domain::crm::{FieldValue, Patch, PersonQuery};
 use leadtrail_domain::ports::Crm;
 use leadtrail_domain::time::Timestamp;
 use serde_json::json;
+use tracing_subscriber::fmt::format::FmtSpan;
 use wiremock::ResponseTemplate;
 
 use crate::fake::{FAKE_TOKEN, Operation, PipedriveFake, key, outbound, settings};
@@ -65,4 +70,40 @@ async fn everything_shown(crm: &PipedriveCrm, jane: &leadtrail_domain::crm::Pers
     ];
     let errors = errors.into_iter().flatten().map(|error| format!("{error} {error:?}"));
     errors.chain([format!("{crm:?} {:?}", settings("http://127.0.0.1:1"))]).collect()
+}
+
+/// Where a log ends up.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_log_shows_the_token_an_e_mail_a_name_or_a_value() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_span_events(FmtSpan::FULL)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _here = tracing::subscriber::set_default(subscriber);
+    let fake = PipedriveFake::start().await;
+    let jane = fake.add_jane();
+    everything_shown(&fake.crm(), &jane).await;
+    fake.answer_always(Operation::Search, ResponseTemplate::new(500).set_body_string(FAKE_TOKEN));
+    everything_shown(&fake.crm(), &jane).await;
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("outbound.request.send"), "nothing was logged: {text}");
+    for secret in [FAKE_TOKEN, "jane", "Jane", "secret-campaign"] {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use wiremock::ResponseTemplate;
 
 use crate::fake::{Operation, PipedriveFake, key, outbound, settings, validation_failed};
+use crate::raw::{Manner, RawServer};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -209,26 +210,15 @@ async fn a_request_without_an_answer_is_given_up_and_tried_again() {
 }
 
 #[tokio::test]
-async fn a_body_that_never_ends_and_a_closed_port_are_transient() {
-    use std::io::{Read, Write};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = std::thread::spawn(move || {
-        let mut open = Vec::new();
-        for _attempt in 0..3 {
-            let (mut connection, _from) = listener.accept().unwrap();
-            let mut asked = [0; 4_096];
-            assert_ne!(connection.read(&mut asked).unwrap(), 0);
-            connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{\"success\":").unwrap();
-            open.push(connection);
-        }
-        drop(listener);
-        open
-    });
-    let crm = leadtrail_crm_pipedrive::PipedriveCrm::new(settings(&format!("http://{address}")), outbound());
-    assert!(matches!(crm.list_fields().await, Err(CrmError::Transient(_))));
-    drop(server.join().unwrap());
-    assert!(matches!(crm.list_fields().await, Err(CrmError::Transient(_))));
+async fn requests_one_after_another_share_a_connection() {
+    let server = RawServer::start(Manner::Empty);
+    let mut settings = settings(&server.uri());
+    settings.fields_ttl = Duration::ZERO;
+    let crm = leadtrail_crm_pipedrive::PipedriveCrm::new(settings, outbound());
+    for _request in 0..5 {
+        assert_eq!(crm.list_fields().await, Ok(Vec::new()));
+    }
+    assert_eq!(server.connections(), 1);
 }
 
 #[tokio::test]
@@ -316,7 +306,7 @@ async fn the_list_of_fields_is_believed_for_its_time_and_only_when_it_was_read_w
     fake.answer_next(Operation::ListFields, status(429));
     assert!(crm.list_fields().await.is_err());
     let listed: Vec<FieldKey> = crm.list_fields().await.unwrap().into_iter().map(|field| field.key).collect();
-    assert_eq!(listed.len(), 7);
+    assert_eq!(listed.len(), 8);
     crm.list_fields().await.unwrap();
     // One refused request, and two pages.
     assert_eq!(fake.count(Operation::ListFields), 3);

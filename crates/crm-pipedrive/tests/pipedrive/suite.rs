@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use leadtrail_contract::CrmSubject;
-use leadtrail_contract::crm::{CrmAccount, NewPerson, PersonOnFile};
+use leadtrail_contract::crm::{CrmAccount, Fault, NewPerson, PersonOnFile};
 use leadtrail_domain::crm::PersonId;
+use wiremock::ResponseTemplate;
 
-use crate::fake::PipedriveFake;
+use crate::fake::{Operation, PipedriveFake};
 
 #[async_trait]
 impl CrmAccount for PipedriveFake {
@@ -22,6 +23,24 @@ impl CrmAccount for PipedriveFake {
     async fn persons(&self) -> Vec<PersonOnFile> {
         let persons = Self::persons(self).into_iter();
         persons.map(|(id, name, emails)| PersonOnFile { id, name, emails }).collect()
+    }
+
+    async fn lag_searches(&self, searches: u32) {
+        Self::lag_searches(self, searches);
+    }
+
+    async fn set_fault(&self, fault: Option<Fault>) {
+        let answer = match fault {
+            Some(Fault::Outage) => ResponseTemplate::new(503),
+            Some(Fault::Credentials) => ResponseTemplate::new(401),
+            Some(Fault::Limit(wait)) => {
+                ResponseTemplate::new(429).insert_header("retry-after", wait.as_secs().to_string())
+            }
+            None => return self.mend(),
+        };
+        for operation in Operation::ALL {
+            self.answer_always(operation, answer.clone());
+        }
     }
 }
 

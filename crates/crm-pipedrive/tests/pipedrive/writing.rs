@@ -22,6 +22,7 @@ async fn each_type_of_field_gets_the_form_it_takes() {
         (key("Lead Count"), FieldValue::Number(500.0)),
         (key("First Seen On"), FieldValue::Date("2026-11-22".parse().unwrap())),
         (key("Size"), FieldValue::Choice("Large".to_owned())),
+        (key("Interests"), FieldValue::Choice("Small".to_owned())),
     ]);
     let crm = fake.crm();
     let receipt = crm.update(&jane, &patch).await.unwrap();
@@ -31,8 +32,10 @@ async fn each_type_of_field_gets_the_form_it_takes() {
     assert_eq!(fake.stored(&jane, "Lead Count"), json!(500));
     assert_eq!(fake.stored(&jane, "First Seen On"), json!("2026-11-22"));
     assert_eq!(fake.stored(&jane, "Size"), json!(32));
+    assert_eq!(fake.stored(&jane, "Interests"), json!([31]));
     let read = crm.read(&jane, &patch.keys().cloned().collect()).await.unwrap();
     assert_eq!(read[&key("Size")], FieldValue::Choice("Large".to_owned()));
+    assert_eq!(read[&key("Interests")], FieldValue::Choice("Small".to_owned()));
 }
 
 #[tokio::test]
@@ -43,6 +46,7 @@ async fn a_value_that_its_field_cannot_have_is_dropped_and_the_others_are_writte
         (key("Lead Count"), text("three")),
         (key("First Seen On"), FieldValue::Number(3.0)),
         (key("Size"), FieldValue::Choice("Huge".to_owned())),
+        (key("Interests"), FieldValue::Choice("Huge".to_owned())),
         (key("Budget"), FieldValue::Number(5.0)),
         (FieldKey("name".to_owned()), text("John")),
         (key("Nowhere"), text("x")),
@@ -115,6 +119,7 @@ async fn what_a_human_left_in_a_field_is_read_whatever_its_form() {
     fake.put(&jane, "UTM Medium", json!(7));
     fake.put(&jane, "Lead Count", json!("12"));
     fake.put(&jane, "Size", json!(99));
+    fake.put(&jane, "Interests", json!([31, 32]));
     fake.put(&jane, "Budget", json!({"value": 5, "currency": "EUR"}));
     let crm = fake.crm();
     let fields = crm.list_fields().await.unwrap();
@@ -128,6 +133,7 @@ async fn what_a_human_left_in_a_field_is_read_whatever_its_form() {
             (key("UTM Medium"), text("7")),
             (key("Lead Count"), FieldValue::Number(12.0)),
             (key("Size"), text("99")),
+            (key("Interests"), text("Small, Large")),
             (key("Budget"), text(r#"{"currency":"EUR","value":5}"#)),
         ])
     );
