@@ -66,7 +66,7 @@ pub fn score(facts: &HealthFacts, now: Timestamp) -> Health {
 
 fn lag(counts: &JobCounts, now: Timestamp) -> HealthPart {
     let lag = counts.oldest_due_at.map_or(Duration::ZERO, |at| now.since(at));
-    let score = share(LAG_BAD.saturating_sub(lag).as_secs(), (LAG_BAD - LAG_FINE).as_secs());
+    let score = share(LAG_BAD.saturating_sub(lag).as_secs(), LAG_BAD.saturating_sub(LAG_FINE).as_secs());
     let found = match counts.due {
         0 => format!("nothing is due; {} pending", counts.pending),
         due => format!("{due} of {} pending due, the oldest for {} s", counts.pending, lag.as_secs()),
