@@ -17,7 +17,7 @@ use leadtrail_domain::sync::{
 use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::visit::PersonKey;
 
-use crate::tables::{JobRow, LedgerRow, SessionRow, Tables};
+use crate::tables::{JobRow, SessionRow, Tables};
 use crate::{MemoryStore, take};
 
 /// How many visited pages a dossier has at most.
@@ -123,7 +123,7 @@ impl SyncJobs for MemoryStore {
             (row.person(), row.job.sequence)
         };
         let mut of_person = tables.jobs.values().filter(|row| row.person() == person);
-        if of_person.any(|row| row.has_written && row.job.sequence > sequence) {
+        if of_person.any(|row| !row.written.is_empty() && row.job.sequence > sequence) {
             return Ok(Planned::Superseded);
         }
         tables.leased(lease)?.job.planned = Some(write.clone());
@@ -177,11 +177,8 @@ impl SyncJobs for MemoryStore {
         account: &Slug,
         person: &PersonId,
     ) -> Result<BTreeSet<FieldKey>, StoreError> {
-        let tables = self.tables()?;
-        let of_person = tables.ledger.iter().filter(|row| row.project_id == project);
-        let of_person = of_person.map(|row| &row.entry);
-        let of_person = of_person.filter(|entry| entry.account == *account && entry.person == *person);
-        Ok(of_person.map(|entry| entry.field.clone()).collect())
+        let key = (project, account.clone(), person.clone());
+        Ok(self.tables()?.ever_written.get(&key).cloned().unwrap_or_default())
     }
 
     async fn updates_since(
@@ -192,13 +189,12 @@ impl SyncJobs for MemoryStore {
     ) -> Result<Updates, StoreError> {
         let tables = self.tables()?;
         let person = (project, *email);
-        let written = tables.ledger.iter().filter(|row| row.entry.at >= since);
-        let written = written
-            .filter(|row| tables.jobs.get(&row.job_id).is_some_and(|job| job.person() == person))
-            .map(|row| (row.job_id, row.entry.at));
-        let (jobs, times): (BTreeSet<SyncJobId>, BTreeSet<Timestamp>) = written.unzip();
-        let count = u64::try_from(jobs.len()).unwrap_or(u64::MAX);
-        Ok(Updates { count, oldest_at: times.first().copied() })
+        let of_person = tables.jobs.values().filter(|row| row.person() == person);
+        let times = of_person.filter_map(|row| row.written.iter().map(|entry| entry.at).filter(|at| *at >= since).min());
+        let (count, oldest_at) = times.fold((0, None::<Timestamp>), |(count, oldest), at| {
+            (count + 1, Some(oldest.map_or(at, |oldest| oldest.min(at))))
+        });
+        Ok(Updates { count, oldest_at })
     }
 
     async fn act(
@@ -278,8 +274,8 @@ impl SyncJobs for MemoryStore {
 
     async fn writes(&self, project: ProjectId, id: SyncJobId) -> Result<Vec<LedgerEntry>, StoreError> {
         let tables = self.tables()?;
-        let of_job = tables.ledger.iter().filter(|row| row.project_id == project && row.job_id == id);
-        let mut entries: Vec<LedgerEntry> = of_job.map(|row| row.entry.clone()).collect();
+        let row = tables.jobs.get(&id).filter(|row| row.job.project_id == project);
+        let mut entries = row.map(|row| row.written.clone()).unwrap_or_default();
         entries.sort_by(|one, other| {
             (one.at, &one.person, &one.field).cmp(&(other.at, &other.person, &other.field))
         });
@@ -425,22 +421,18 @@ impl Tables {
     fn record_writes(&mut self, id: SyncJobId, written: &[PlannedWrite], at: Timestamp) {
         let has_writes = written.iter().any(|write| !write.patch.is_empty());
         let Some(row) = self.jobs.get_mut(&id).filter(|_row| has_writes) else { return };
-        row.has_written = true;
         let (person, sequence) = (row.person(), row.job.sequence);
         for write in written {
-            let entries = write.patch.iter().map(|(field, after)| LedgerRow {
-                project_id: row.job.project_id,
-                job_id: id,
-                entry: LedgerEntry {
-                    at,
-                    account: row.job.account.clone(),
-                    person: write.person.clone(),
-                    field: field.clone(),
-                    before: write.before.get(field).cloned(),
-                    after: after.clone(),
-                },
-            });
-            self.ledger.extend(entries);
+            let key = (row.job.project_id, row.job.account.clone(), write.person.clone());
+            self.ever_written.entry(key).or_default().extend(write.patch.keys().cloned());
+            row.written.extend(write.patch.iter().map(|(field, after)| LedgerEntry {
+                at,
+                account: row.job.account.clone(),
+                person: write.person.clone(),
+                field: field.clone(),
+                before: write.before.get(field).cloned(),
+                after: after.clone(),
+            }));
         }
         let older: Vec<SyncJobId> = self
             .jobs

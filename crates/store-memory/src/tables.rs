@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use leadtrail_domain::crm::{FieldKey, PersonId};
 use leadtrail_domain::event::StoredEvent;
-use leadtrail_domain::id::{EventId, KeyId, LeadId, PixelId, ProjectId, SessionId, SyncJobId, VisitorId};
+use leadtrail_domain::id::{EventId, KeyId, LeadId, PixelId, ProjectId, SessionId, Slug, SyncJobId, VisitorId};
 use leadtrail_domain::key::ApiKey;
 use leadtrail_domain::lead::{Lead, SubmissionKey};
 use leadtrail_domain::ports::{AttemptRecord, LedgerEntry, Queue, SealedConnection};
@@ -27,15 +28,9 @@ pub(crate) struct Tables {
     /// When each visitor first gave the person's e-mail.
     pub(crate) identities: BTreeMap<PersonKey, BTreeMap<VisitorId, Timestamp>>,
     pub(crate) jobs: BTreeMap<SyncJobId, JobRow>,
-    /// What was ever written to persons, in the order in which it was recorded.
-    pub(crate) ledger: Vec<LedgerRow>,
+    /// The fields ever written to a person of a CRM account.
+    pub(crate) ever_written: BTreeMap<(ProjectId, Slug, PersonId), BTreeSet<FieldKey>>,
     pub(crate) connections: BTreeMap<ProjectId, SealedConnection>,
-}
-
-pub(crate) struct LedgerRow {
-    pub(crate) project_id: ProjectId,
-    pub(crate) job_id: SyncJobId,
-    pub(crate) entry: LedgerEntry,
 }
 
 pub(crate) struct VisitorRow {
@@ -56,8 +51,8 @@ pub(crate) struct JobRow {
     /// The number of the latest lease; 0 before the first claim.
     pub(crate) lease_number: i64,
     pub(crate) leased_until: Option<Timestamp>,
-    /// Whether it wrote to a person.
-    pub(crate) has_written: bool,
+    /// What it wrote, in the order in which it was recorded.
+    pub(crate) written: Vec<LedgerEntry>,
     pub(crate) attempts: Vec<AttemptRecord>,
 }
 

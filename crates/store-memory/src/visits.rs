@@ -332,7 +332,7 @@ fn waiting(new: &NewSyncJob) -> JobRow {
         },
         lease_number: 0,
         leased_until: None,
-        has_written: false,
+        written: Vec::new(),
         attempts: Vec::new(),
     }
 }

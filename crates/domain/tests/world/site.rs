@@ -21,7 +21,8 @@ use serde_json::{Value, json};
 /// How long after a form the site's CRM is told.
 pub(crate) const DELAY: Duration = Duration::from_mins(7);
 
-/// A site under test.
+/// A site under test; clones share the store.
+#[derive(Clone)]
 pub(crate) struct Site {
     pub(crate) pixel: PixelContext,
     pub(crate) store: Arc<MemoryStore>,
