@@ -4,9 +4,12 @@ use tracing_subscriber::EnvFilter;
 
 use crate::settings::{Log, LogFormat};
 
+/// The HTTP layer reports as errors what clients do: heads that are none, connections that break.
+const OF_CLIENTS: &str = "actix_http::h1::dispatcher=off";
+
 /// Starts the log. Called once.
 pub(crate) fn start(log: &Log) {
-    let filter = EnvFilter::builder().parse_lossy(&log.level);
+    let filter = EnvFilter::builder().parse_lossy(format!("{OF_CLIENTS},{}", log.level));
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match log.format {
         LogFormat::Pretty => tracing::subscriber::set_global_default(subscriber.finish()),

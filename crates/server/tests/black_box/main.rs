@@ -5,6 +5,7 @@ mod client;
 mod commands;
 mod crash;
 mod load;
+mod log_lines;
 mod process;
 #[cfg(feature = "live")]
 mod scratch;
