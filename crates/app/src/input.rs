@@ -21,6 +21,7 @@ const PROBLEM_CHARS_MAX: usize = 300;
 
 /// What is wrong with one field of an input.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FieldProblem {
     /// The field, by its dotted path; the place in a list counts from 0.
     pub field: String,
@@ -326,16 +327,26 @@ pub(crate) fn name(given: Option<&str>, problems: &mut Problems) -> String {
         problems.add("name", "is required");
         return String::new();
     };
-    match text::clean(given, NAME_CHARS_MAX + 1) {
-        Some(name) if name.chars().count() <= NAME_CHARS_MAX => return name,
-        Some(_) => {
-            let problem = format!("is longer than {NAME_CHARS_MAX} characters");
-            problems.add("name", &problem);
-        }
-        None => problems.add("name", "is empty"),
+    // Counted as it was given: what a schema says of lengths is about that.
+    if given.chars().count() > NAME_CHARS_MAX {
+        problems.add("name", &format!("is longer than {NAME_CHARS_MAX} characters"));
+        return String::new();
     }
-    String::new()
+    text::clean(given, NAME_CHARS_MAX).unwrap_or_else(|| {
+        problems.add("name", "is empty");
+        String::new()
+    })
 }
+
+/// The schema of a name: a text of which something is left once it is cleaned.
+#[cfg(feature = "schema")]
+pub fn name_schema(_generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "string", "maxLength": NAME_CHARS_MAX, "pattern": VISIBLE})
+}
+
+/// One character at least that is neither white space nor a control character.
+#[cfg(feature = "schema")]
+const VISIBLE: &str = "[^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@ use leadtrail_app::ingest::IngestError;
 use leadtrail_domain::event::{FieldProblem, Rejected};
 use leadtrail_domain::ports::StoreError;
 use leadtrail_domain::text;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::body::Unreadable;
@@ -30,16 +31,22 @@ pub(crate) struct Refusal {
 }
 
 /// A refusal on the wire, of a request or of one of a batch.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Refusal")]
 pub(crate) struct RefusalBody<'a> {
+    #[schemars(extend("const" = false))]
     success: bool,
+    /// What is wrong, in a few words.
     error: &'static str,
+    /// The fields that are wrong.
     details: Vec<Detail<'a>>,
+    /// Seconds until the same may succeed; absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RefusedField")]
 struct Detail<'a> {
     field: &'static str,
     problem: &'a str,
