@@ -346,7 +346,8 @@ pub fn name_schema(_generator: &mut schemars::SchemaGenerator) -> schemars::Sche
 
 /// One character at least that is neither white space nor a control character.
 #[cfg(feature = "schema")]
-const VISIBLE: &str = "[^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
+const VISIBLE: &str =
+    "[^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
 
 #[cfg(test)]
 mod tests {

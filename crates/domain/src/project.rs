@@ -77,8 +77,13 @@ pub struct ProjectSettings {
     /// What happens to events of bots.
     pub bots: BotMode,
     /// Hosts, with all below them, whose referrals make no touch, beside [`IGNORED_REFERRERS`].
-    #[cfg_attr(feature = "schema", schemars(description = "Hosts, with all below them, whose referrals make no touch, beside those of well-known payment, \
-                       sign-in and booking services."))]
+    #[cfg_attr(
+        feature = "schema",
+        schemars(
+            description = "Hosts, with all below them, whose referrals make no touch, beside those of well-known payment, \
+                       sign-in and booking services."
+        )
+    )]
     pub ignore_referrers: Vec<HostPattern>,
     /// Whether a new external signal inside a session opens a new one.
     pub split_sessions_on_campaign: bool,

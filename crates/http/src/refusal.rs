@@ -32,7 +32,7 @@ pub(crate) struct Refusal {
 
 /// A refusal on the wire, of a request or of one of a batch.
 #[derive(Serialize, JsonSchema)]
-#[schemars(rename = "Refusal")]
+#[schemars(rename = "Refusal", description = "Why a request, or an event of a batch, is not taken.")]
 pub(crate) struct RefusalBody<'a> {
     #[schemars(extend("const" = false))]
     success: bool,
@@ -48,7 +48,9 @@ pub(crate) struct RefusalBody<'a> {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "RefusedField")]
 struct Detail<'a> {
+    /// The field.
     field: &'static str,
+    /// What is wrong with it.
     problem: &'a str,
 }
 

@@ -27,11 +27,17 @@ impl JsonSchema for RawEvent<'_> {
         for (name, about) in [
             ("referrer_url", "The address of the page before, as the browser tells it."),
             ("page_title", "The page's title."),
-            ("event_type", "`pageview` (where absent), `form_submit`, `identify`, or a name of the sender's own."),
+            (
+                "event_type",
+                "`pageview` (where absent), `form_submit`, `identify`, or a name of the sender's own.",
+            ),
             ("visitor_cookie", "The visitor's cookie, where the request's own cookies do not carry it."),
             ("language", "The browser's language."),
             ("consent", "`granted` or `denied`: what the visitor answered."),
-            ("attribution_source", "As the tool that this replaces sends it: the `utm_*` and click ids of the body are then not read."),
+            (
+                "attribution_source",
+                "As the tool that this replaces sends it: the `utm_*` and click ids of the body are then not read.",
+            ),
         ] {
             add(name, text(about));
         }
@@ -44,7 +50,8 @@ impl JsonSchema for RawEvent<'_> {
                     are kept.";
         add("form_data", json!({"type": ["object", "string", "null"], "description": form}));
         add("props", json!({"type": ["object", "null"], "description": "Anything else, one level deep."}));
-        for (name, about) in [("viewport", "The window, in CSS pixels."), ("screen", "The screen, in CSS pixels.")]
+        for (name, about) in
+            [("viewport", "The window, in CSS pixels."), ("screen", "The screen, in CSS pixels.")]
         {
             let side = json!({"type": ["number", "null"]});
             let sides = json!({"width": side, "height": side});

@@ -57,9 +57,13 @@ impl Schemas {
         if let Some(settings) = schema.pointer("/properties/settings").cloned() {
             schema["properties"]["settings"] = self.patch(&settings);
         }
-        without_null_defaults(&mut schema);
         if !required.is_empty() {
             schema["required"] = json!(required);
+        }
+        for name in required {
+            if let Some(field) = schema["properties"][name].as_object_mut() {
+                field.remove("default");
+            }
         }
         self.add(name, schema)
     }
@@ -76,33 +80,34 @@ impl Schemas {
     }
 
     /// The schema of a JSON merge patch (RFC 7396) of what `schema` allows: `null` takes any field back to its default.
-    fn patch(&self, schema: &Value) -> Value {
-        let whole = self.resolved(schema);
-        let Some(fields) = whole.get("properties").and_then(Value::as_object) else {
+    fn patch(&mut self, schema: &Value) -> Value {
+        let whole = self.resolved(schema).clone();
+        let Some(fields) = whole["properties"].as_object() else {
             let is_nullable = schema["type"].as_array().is_some_and(|types| types.contains(&json!("null")))
                 || schema["anyOf"].as_array().is_some_and(|any| any.contains(&json!({"type": "null"})));
             return if is_nullable { schema.clone() } else { nullable(schema) };
         };
-        let fields: Map<String, Value> =
-            fields.iter().map(|(name, field)| (name.clone(), self.patch(field))).collect();
         let mut patch = whole.clone();
-        for beside in ["default", "description"] {
-            if let Some(value) = schema.get(beside) {
-                patch[beside] = value.clone();
-            }
-        }
         patch["type"] = json!(["object", "null"]);
-        patch["properties"] = Value::Object(fields);
+        patch["properties"] = fields.iter().map(|(name, field)| (name.clone(), self.patch(field))).collect();
         if let Some(patch) = patch.as_object_mut() {
             patch.remove("required");
         }
-        patch
+        match name_of(schema) {
+            Some(name) => {
+                let mut reference = self.add(&format!("{name}Patch"), patch);
+                if let Some(about) = schema.get("description") {
+                    reference["description"] = about.clone();
+                }
+                reference
+            }
+            None => patch,
+        }
     }
 
     /// What a reference refers to; a schema that is none is its own.
     fn resolved<'a>(&'a self, schema: &'a Value) -> &'a Value {
-        let name = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix(PLACE));
-        name.and_then(|name| self.inputs.definitions().get(name)).unwrap_or(schema)
+        name_of(schema).and_then(|name| self.inputs.definitions().get(name)).unwrap_or(schema)
     }
 
     /// All that the description refers to.
@@ -126,9 +131,13 @@ impl Schemas {
                 }
             }
         }
-        definitions.values_mut().for_each(without_null_defaults);
+        definitions.values_mut().for_each(without_empty_defaults);
         definitions
     }
+}
+
+fn name_of(schema: &Value) -> Option<&str> {
+    schema["$ref"].as_str()?.strip_prefix(PLACE)
 }
 
 fn nullable(schema: &Value) -> Value {
@@ -156,14 +165,15 @@ fn references(schema: &Value, names: &mut Vec<String>) {
     }
 }
 
-/// That an absent field is absent needs no telling, and `null` is not always one of its values.
-fn without_null_defaults(schema: &mut Value) {
+/// Leaves the defaults that tell something: that an absent field is absent needs no telling, and `null` is not always one
+/// of its values; and the fields of an object have defaults of their own.
+fn without_empty_defaults(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
-            fields.retain(|name, value| name != "default" || !value.is_null());
-            fields.values_mut().for_each(without_null_defaults);
+            fields.retain(|name, value| name != "default" || !(value.is_null() || value.is_object()));
+            fields.values_mut().for_each(without_empty_defaults);
         }
-        Value::Array(items) => items.iter_mut().for_each(without_null_defaults),
+        Value::Array(items) => items.iter_mut().for_each(without_empty_defaults),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
