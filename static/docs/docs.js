@@ -12,7 +12,7 @@ let api;
 function el(name, attributes, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes || {})) element.setAttribute(key, value);
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return element;
 }
 
@@ -51,15 +51,15 @@ function bare(given) {
 
 function typeName(given) {
   const { schema, nullable } = bare(given);
-  const or = nullable ? ' or null' : '';
+  const or = nullable ? ', or null' : '';
   if ('const' in schema) return JSON.stringify(schema.const) + or;
-  if (schema.enum || (schema.oneOf && schema.oneOf.every((one) => 'const' in one))) return 'one of' + or;
+  if (schema.enum || (schema.oneOf && schema.oneOf.every((one) => 'const' in one))) return 'one of these' + or;
   if (schema.allOf) return typeName(schema.allOf[0]) + or;
   if (schema.type === 'array') {
     const items = typeName(schema.items || {});
-    return `list of ${items === 'one of' ? 'words' : items}${or}`;
+    return `list of ${items === 'one of these' ? 'these words' : items}${or}`;
   }
-  if (schema.anyOf || schema.oneOf) return 'either of' + or;
+  if (schema.anyOf || schema.oneOf) return 'one of these forms' + or;
   const formats = { 'date-time': 'instant (RFC 3339)', uuid: 'UUID', uri: 'URL' };
   if (formats[schema.format]) return formats[schema.format] + or;
   const words = { string: 'text', integer: 'whole number', boolean: 'true or false', object: 'object', number: 'number' };
@@ -91,26 +91,26 @@ function values(schema) {
 }
 
 /** The inside of a schema behind a click, made when it is opened: settings hold a hundred fields. */
-function behind(schema, depth) {
+function behind(schema, depth, sent) {
   const details = el('details', {}, el('summary', { class: 'more' }, 'its fields'));
-  details.addEventListener('toggle', () => details.append(shape(schema, depth + 1)), { once: true });
+  details.addEventListener('toggle', () => details.append(shape(schema, depth + 1, sent)), { once: true });
   return details;
 }
 
-/** What is inside a schema: fields, items, alternatives, words. Null where its type says it all. */
-function shape(given, depth) {
+/** What is inside a schema that is sent or answered: fields, items, alternatives, words. Null where its type says it all. */
+function shape(given, depth, sent = true) {
   const { schema } = bare(given);
   if (schema.properties) {
     const required = new Set(schema.required || []);
     const names = Object.keys(schema.properties).sort((a, b) => required.has(b) - required.has(a));
-    return el('dl', { class: 'fields' }, names.flatMap((name) => field(name, schema.properties[name], required.has(name), depth)));
+    return el('dl', { class: 'fields' }, names.flatMap((name) => field(name, schema.properties[name], required.has(name), depth, sent)));
   }
-  if (schema.type === 'array' && schema.items) return shape(schema.items, depth);
+  if (schema.type === 'array' && schema.items) return shape(schema.items, depth, sent);
   const alternatives = schema.anyOf || (schema.oneOf && !schema.oneOf.every((one) => 'const' in one) && schema.oneOf);
   if (alternatives) {
     const all = alternatives.map((one) => {
       const { schema: whole, name } = resolve(one);
-      const inner = shape(one, depth);
+      const inner = shape(one, depth, sent);
       return inner && [el('h4', {}, name || 'or'), ...paragraphs(whole.description), inner];
     });
     return all.some(Boolean) ? el('div', {}, all) : null;
@@ -118,10 +118,10 @@ function shape(given, depth) {
   return values(schema);
 }
 
-function field(name, given, must, depth) {
+function field(name, given, must, depth, sent) {
   const { schema } = bare(given);
   const term = el('dt', {}, el('span', { class: 'name' }, name), el('span', { class: 'type' }, typeName(given)),
-    must ? el('span', { class: 'must' }, 'required') : null);
+    must === sent ? el('span', { class: 'must' }, sent ? 'required' : 'may be absent') : null);
   const lines = [];
   if (schema.description) lines.push(el('div', {}, prose(schema.description.split('\n\n')[0])));
   const bound = limits(schema);
@@ -133,8 +133,8 @@ function field(name, given, must, depth) {
   if (schema.examples) lines.push(el('div', {}, 'For example ', el('code', {}, String(schema.examples[0]))));
   const isDeep = schema.properties || (schema.items && bare(schema.items).schema.properties);
   const inner = isDeep && depth >= DEPTH_OPEN
-    ? behind(given, depth)
-    : shape(given, depth + 1);
+    ? behind(given, depth, sent)
+    : shape(given, depth + 1, sent);
   return [term, el('dd', {}, lines, inner)];
 }
 
@@ -165,14 +165,14 @@ function curl(method, path, operation) {
   const parameter = (operation.parameters || []).find((one) => one.in === 'path' && one.schema.enum);
   if (parameter) url = path.replace(`{${parameter.name}}`, parameter.schema.enum[0]);
   const query = path === '/api/track/pixel.gif' ? '?pixel_id=px_0123456789abcdef&page_url=https%3A%2F%2Fwww.example.com%2F' : '';
-  parts.push(`'${location.origin}${url}${query}'`);
+  const at = parts.push(`'${location.origin}${url}${query}'`) - 1;
   if ((operation.security || []).length) parts.push('-H "Authorization: Bearer $LEADTRAIL_KEY"');
   const content = operation.requestBody && Object.entries(operation.requestBody.content)[0];
   if (content) {
     parts.push(`-H 'Content-Type: ${content[0]}'`);
     parts.push(`--data '${JSON.stringify(sample(content[1].schema))}'`);
   }
-  return parts.join(' \\\n  ');
+  return `${parts.slice(0, at + 1).join(' ')}${parts.slice(at + 1).map((part) => ` \\\n  ${part}`).join('')}`;
 }
 
 function answerOf(status, answer) {
@@ -182,7 +182,7 @@ function answerOf(status, answer) {
   if (headers.length) inner.append(el('p', { class: 'type' }, 'Headers: ', headers.flatMap((name, at) => [at ? ', ' : '', el('code', {}, name)])));
   for (const [kind, { schema }] of Object.entries(answer.content || {})) {
     inner.append(el('p', { class: 'type' }, kind));
-    const within = schema && shape(schema, 0);
+    const within = schema && shape(schema, 0, false);
     if (within) inner.append(within);
   }
   return el('details', { class: 'answer' }, summary, inner.childNodes.length ? inner : null);
@@ -193,7 +193,7 @@ function article(method, path, operation) {
   const fill = () => {
     if (operation.parameters) {
       body.append(el('h3', {}, 'Parameters'), el('dl', { class: 'fields' }, operation.parameters.flatMap((one) =>
-        field(one.name, { ...one.schema, description: `${one.description} In the ${one.in}.` }, one.required, 1))));
+        field(one.name, { ...one.schema, description: `${one.description} In the ${one.in}.` }, one.required, 1, true))));
     }
     if (operation.requestBody) {
       const kinds = Object.keys(operation.requestBody.content);

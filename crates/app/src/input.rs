@@ -261,7 +261,11 @@ pub(crate) fn patched<T: Settings>(current: &T, patch: &Value) -> Result<T, Inva
             unknown_nulls::<T>(&mut Vec::new(), Some(&document), patch, &mut problems);
             merge(&mut document, patch);
             match read::<T>(&document) {
-                Ok(settings) => settings.checked(&mut problems),
+                Ok(settings) => {
+                    let kept = serde_json::to_value(&settings).expect("settings always serialise");
+                    lists_for_objects(&mut Vec::new(), &document, &kept, &mut problems);
+                    settings.checked(&mut problems)
+                }
                 Err(invalid) => {
                     problems.add_all(invalid);
                     T::default()
@@ -293,6 +297,22 @@ fn merge(document: &mut Value, patch: &Value) {
         } else {
             merge(fields.entry(key).or_insert(Value::Null), change);
         }
+    }
+}
+
+/// Names the lists that stand where objects belong: serde reads a list as an object's fields in their order.
+fn lists_for_objects(place: &mut Vec<Step>, given: &Value, kept: &Value, problems: &mut Problems) {
+    match (given, kept) {
+        (Value::Array(_), Value::Object(_)) => problems.add(&dotted(place), "is not an object"),
+        (Value::Object(given), Value::Object(kept)) => {
+            for (key, part) in given {
+                let Some(kept) = kept.get(key) else { continue };
+                place.push(Step::Key(key.clone()));
+                lists_for_objects(place, part, kept, problems);
+                place.pop();
+            }
+        }
+        _ => {}
     }
 }
 
@@ -409,6 +429,27 @@ mod tests {
                 "settings.crm.nonsense"
             ]
         );
+    }
+
+    #[test]
+    fn a_list_is_no_object_whatever_serde_makes_of_it() {
+        for patch in [json!({"crm": []}), json!({"crm": [true]})] {
+            assert_eq!(fields(&patch), ["settings.crm"]);
+        }
+        let patch = json!({"crm": {"mapping": {"utm_source": [], "gclid": {"field": "GCLID"}}}});
+        assert_eq!(fields(&patch), ["settings.crm.mapping.utm_source"]);
+    }
+
+    #[test]
+    fn a_name_is_counted_as_it_is_given() {
+        let named = |given: &str| {
+            let mut problems = Problems::default();
+            let name = name(Some(given), &mut problems);
+            problems.unless_none(name).map_err(|invalid| invalid.problems.len())
+        };
+        assert_eq!(named(&format!(" {}\u{7}", "x".repeat(198))), Ok("x".repeat(198)));
+        assert_eq!(named(&format!(" {}\u{7}", "x".repeat(199))), Err(1));
+        assert_eq!(named(" \u{7}"), Err(1));
     }
 
     #[test]

@@ -258,8 +258,8 @@ pub(crate) fn document(routes: impl Iterator<Item = Described>) -> Value {
     })
 }
 
-const ABOUT: &str = "Requests are managed with an API key, as `Authorization: Bearer` or `X-API-Key`; the routes that \
-    browsers use need none. Errors are problem documents (RFC 9457) whose `type` is one of a closed set; those of the \
+const ABOUT: &str = "Managing takes an API key, as `Authorization: Bearer` or `X-API-Key`; what browsers and \
+    monitors ask for takes none. Errors are problem documents (RFC 9457) whose `type` is one of a closed set; those of the \
     collecting routes have a shape of their own.\n\nLists come a page at a time: while `next_cursor` is not null, it is \
     the `cursor` of the next page. What a key may not see is answered as what is not there. Where GET is described, \
     HEAD answers alike without the body; a method that a path does not take is answered 405 with `Allow`.";
