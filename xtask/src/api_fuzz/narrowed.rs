@@ -48,7 +48,8 @@ pub(super) fn reachable(description: &Value, things: &Things) -> Result<Value> {
 pub(super) fn acceptable(reachable: &Value, things: &Things) -> Result<Value> {
     let mut narrowed = reachable.clone();
     // Which text is a cursor, only the service knows.
-    let cursor = things.project.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let digits: Vec<String> = things.project.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let cursor = digits.concat();
     for (_path, parameter) in parameters(&mut narrowed)? {
         if parameter["name"] == "cursor" {
             parameter["schema"] = json!({"enum": [cursor]});

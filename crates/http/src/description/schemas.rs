@@ -123,13 +123,12 @@ impl Schemas {
         // Of what is read, only what bodies refer to; what is read and written must be the same.
         while let Some(name) = open.pop() {
             let Some(schema) = inputs.get(&name) else { continue };
-            match definitions.get(&name) {
-                Some(known) => assert_eq!(known, schema, "{name} is read and written differently"),
-                None => {
-                    references(schema, &mut open);
-                    definitions.insert(name, schema.clone());
-                }
+            if let Some(known) = definitions.get(&name) {
+                assert_eq!(known, schema, "{name} is read and written differently");
+                continue;
             }
+            references(schema, &mut open);
+            definitions.insert(name, schema.clone());
         }
         definitions.values_mut().for_each(without_empty_defaults);
         definitions

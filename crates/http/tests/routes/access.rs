@@ -75,7 +75,8 @@ fn expected(needs: Needs, key: Option<&ApiKey>, own: ProjectId) -> Option<Status
 fn path_of(route: &RouteEntry, key_of_own: &ApiKey) -> String {
     // Project and pixel have the same name.
     let id = if route.path.starts_with("/api/keys") { key_of_own.id.to_string() } else { "demo".to_owned() };
-    route.path.replace("{id}", &id).replace("{name}", "index.css").replace("{name:.*}", "index.html")
+    let file = if route.path.starts_with("/static/docs") { "docs.css" } else { "index.css" };
+    route.path.replace("{id}", &id).replace("{name}", file).replace("{name:.*}", "index.html")
 }
 
 fn request(service: &Service, method: &str, path: &str, secret: Option<&str>) -> reqwest::RequestBuilder {

@@ -127,7 +127,7 @@ impl World {
     fn scenarios(&self) -> BTreeMap<Place, Scenario> {
         let mut all = BTreeMap::new();
         self.of_classes(&mut all);
-        self.of_collecting(&mut all);
+        of_collecting(&mut all);
         self.of_managing(&mut all);
         of_pages(&mut all);
         all
@@ -161,34 +161,6 @@ impl World {
                 add(422, there.sending(Sent::json(&json!({"no such field": 1}))));
             }
         }
-    }
-
-    fn of_collecting(&self, all: &mut BTreeMap<Place, Scenario>) {
-        for path in ["/api/track", "/api/track/track"] {
-            let mut add = |method, status: u16, scenario| all.insert((method, path, status), scenario);
-            let event = Scenario::at(path).sending(Sent::json(&pageview()));
-            let large = "x".repeat(leadtrail_http::EVENT_BYTES_MAX);
-            add("POST", 200, event.clone());
-            add(
-                "POST",
-                204,
-                event.clone().with("user-agent", "Googlebot/2.1 (+http://www.google.com/bot.html)"),
-            );
-            add("POST", 400, Scenario::at(path).sending(Sent::json(&json!({}))));
-            add(
-                "POST",
-                403,
-                event.clone().sending(Sent::json(&pageview_with(json!({"pixel_id": "listed"})))),
-            );
-            add("POST", 408, Scenario::at(path).sending(Sent::Endless));
-            add("POST", 413, event.clone().sending(Sent::json(&pageview_with(json!({"page_title": large})))));
-            add("POST", 415, event.clone().sending(Sent::Text("application/xml", String::new())));
-            add("POST", 503, event.while_the_store_is_down());
-            add("OPTIONS", 204, Scenario::at(path).with("origin", "https://www.example.com"));
-        }
-        let gif = "/api/track/pixel.gif";
-        let query = "?pixel_id=demo&page_url=https%3A%2F%2Fwww.example.com%2F";
-        all.insert(("GET", gif, 200), Scenario::at(&format!("{gif}{query}")));
     }
 
     fn of_managing(&self, all: &mut BTreeMap<Place, Scenario>) {
@@ -244,6 +216,27 @@ impl World {
             all.insert((method, path, 503), scenario.while_the_store_is_down());
         }
     }
+}
+
+/// Those of what the pixel sends.
+fn of_collecting(all: &mut BTreeMap<Place, Scenario>) {
+    for path in ["/api/track", "/api/track/track"] {
+        let mut add = |method, status: u16, scenario| all.insert((method, path, status), scenario);
+        let event = Scenario::at(path).sending(Sent::json(&pageview()));
+        let large = "x".repeat(leadtrail_http::EVENT_BYTES_MAX);
+        add("POST", 200, event.clone());
+        add("POST", 204, event.clone().with("user-agent", "Googlebot/2.1 (+http://www.google.com/bot.html)"));
+        add("POST", 400, Scenario::at(path).sending(Sent::json(&json!({}))));
+        add("POST", 403, event.clone().sending(Sent::json(&pageview_with(json!({"pixel_id": "listed"})))));
+        add("POST", 408, Scenario::at(path).sending(Sent::Endless));
+        add("POST", 413, event.clone().sending(Sent::json(&pageview_with(json!({"page_title": large})))));
+        add("POST", 415, event.clone().sending(Sent::Text("application/xml", String::new())));
+        add("POST", 503, event.while_the_store_is_down());
+        add("OPTIONS", 204, Scenario::at(path).with("origin", "https://www.example.com"));
+    }
+    let gif = "/api/track/pixel.gif";
+    let query = "?pixel_id=demo&page_url=https%3A%2F%2Fwww.example.com%2F";
+    all.insert(("GET", gif, 200), Scenario::at(&format!("{gif}{query}")));
 }
 
 /// Those of what browsers load and monitors ask.
@@ -388,19 +381,20 @@ fn every_schema_is_one_and_every_reference_leads_somewhere() {
         assert!(jsonschema::draft202012::meta::is_valid(schema), "{name}");
         assert!(jsonschema::draft202012::new(&whole).is_ok(), "{name}");
     }
-    fn check(value: &Value, description: &Value) {
-        match value {
-            Value::Object(fields) => {
-                if let Some(reference) = fields.get("$ref").and_then(Value::as_str) {
-                    assert!(description.pointer(&reference[1..]).is_some(), "{reference}");
-                }
-                fields.values().for_each(|field| check(field, description));
+    references_lead_somewhere(&description, &description);
+}
+
+fn references_lead_somewhere(value: &Value, description: &Value) {
+    match value {
+        Value::Object(fields) => {
+            if let Some(reference) = fields.get("$ref").and_then(Value::as_str) {
+                assert!(description.pointer(&reference[1..]).is_some(), "{reference}");
             }
-            Value::Array(items) => items.iter().for_each(|item| check(item, description)),
-            _ => {}
+            fields.values().for_each(|field| references_lead_somewhere(field, description));
         }
+        Value::Array(items) => items.iter().for_each(|item| references_lead_somewhere(item, description)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
-    check(&description, &description);
 }
 
 /// What a body's schema says of an input.
