@@ -241,6 +241,10 @@ function open() {
   const article = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   const details = article && article.querySelector('details');
   if (details) {
+    if (article.hidden) {
+      document.getElementById('search').value = '';
+      search('');
+    }
     details.open = true;
     article.scrollIntoView();
   }

@@ -78,6 +78,7 @@ fn a_search_leaves_what_has_its_words_and_a_link_opens_its_operation() -> Result
     assert_eq!(seen(&mut page, "article, nav li")?.len(), 0);
     assert_eq!(seen(&mut page, "#state")?, BTreeSet::from(["No operations.".to_owned()]));
     open(&mut page, &service, "#createKey")?;
+    page.wait_until("document.querySelector('#createKey dt')?.checkVisibility()", PATIENCE)?;
     assert!(seen(&mut page, "#createKey dt")?.iter().any(|name| name.starts_with("scopes ")));
     is_quiet(&mut page)
 }
