@@ -71,7 +71,7 @@ impl Scenario {
     }
 
     /// As somebody from elsewhere asks.
-    fn from_afar(self) -> Self {
+    fn seen_from_afar(self) -> Self {
         self.with("x-forwarded-for", "203.0.113.9")
     }
 
@@ -172,7 +172,7 @@ impl World {
             let needs = match route.class {
                 Class::Public => continue,
                 Class::Local => {
-                    let afar = there.from_afar();
+                    let afar = there.seen_from_afar();
                     add(200, Scenario::at(route.path));
                     add(400, Scenario { path: format!("{}?api_key=x", route.path), ..afar.clone() });
                     add(401, afar.clone());
