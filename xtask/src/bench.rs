@@ -1,7 +1,6 @@
 //! `cargo xtask bench http`: what a release server takes, under a closed loop of POST /api/track.
 
 mod load;
-mod server;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use self::load::{Load, Outcome};
-use self::server::Server;
 use crate::postgres::{Cluster, Durability};
+use crate::server::{self, Leadtrail, Server};
 use crate::workspace::Metadata;
 use crate::{print, process, provision};
 
@@ -83,13 +82,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         Some(cluster) => cluster.url(),
         None => format!("sqlite:{}", folder.join("bench.db").display()),
     };
-    let server = Server::start(&binary, &store, &folder);
+    let server = start(Leadtrail { binary: &binary, store: &store, folder: &folder });
     if server.is_err() && folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
     }
-    let server = server?;
+    let (server, pixel) = server?;
     let before = Usage::of(server.id())?;
-    let outcome = drive(server.address(), server.pixel(), &asked)?;
+    let outcome = drive(server.address(), &pixel, &asked)?;
     let after = Usage::of(server.id())?;
     drop(server);
     drop(cluster);
@@ -98,6 +97,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         bail!("no event was accepted");
     }
     Ok(())
+}
+
+/// A server with a project and a pixel, and the pixel's id.
+fn start(leadtrail: Leadtrail<'_>) -> Result<(Server, String)> {
+    leadtrail.migrate()?;
+    let project = leadtrail.json(&["project", "create", "--name", "Bench", "--slug", "bench"])?;
+    let project = server::text(&project, "id")?;
+    let pixel = leadtrail.json(&["pixel", "create", "--project", project, "--name", "Bench"])?;
+    let pixel = server::text(&pixel, "id")?.to_owned();
+    Ok((leadtrail.serve()?, pixel))
 }
 
 fn drive(address: SocketAddr, pixel: &str, asked: &Asked) -> Result<Outcome> {

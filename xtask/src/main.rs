@@ -1,6 +1,7 @@
 //! Development commands of Leadtrail: `cargo xtask --help` lists them. Only `std` and what is compiled in seconds, so
 //! that the first command in a fresh clone starts at once.
 
+mod api_fuzz;
 mod bench;
 mod ci;
 mod deny;
@@ -11,6 +12,7 @@ mod process;
 mod provision;
 mod refresh_data;
 mod secrets;
+mod server;
 mod steps;
 mod test;
 mod tidy;
@@ -29,7 +31,7 @@ struct Task {
     run: fn(&[String]) -> Result<()>,
 }
 
-const TASKS: [Task; 7] = [
+const TASKS: [Task; 8] = [
     Task {
         name: "test",
         arguments: "[--without postgres|browser]… [-- CARGO TEST ARGUMENTS]",
@@ -39,7 +41,7 @@ const TASKS: [Task; 7] = [
     Task {
         name: "ci",
         arguments: "[--no-test]",
-        summary: "what a change must pass: fmt, tidy, scan-secrets, clippy, doc, deny, test",
+        summary: "what a change must pass: fmt, tidy, scan-secrets, clippy, doc, deny, api-fuzz, test",
         run: ci::run,
     },
     Task {
@@ -59,6 +61,12 @@ const TASKS: [Task; 7] = [
         arguments: "",
         summary: "tokens and private keys in the tree and in the whole history",
         run: secrets::run,
+    },
+    Task {
+        name: "api-fuzz",
+        arguments: "",
+        summary: "valid and invalid requests made of the OpenAPI description, against a server, by schemathesis",
+        run: api_fuzz::run,
     },
     Task {
         name: "bench",

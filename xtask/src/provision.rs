@@ -102,6 +102,26 @@ pub(crate) fn chromium() -> Result<PathBuf> {
     find_chromium().context("the package chromium was installed, but no Chromium runs")
 }
 
+/// A Python that can make virtual environments.
+///
+/// # Errors
+/// There is none, and none can be installed; the message has the command to run.
+pub(crate) fn python() -> Result<PathBuf> {
+    if let Some(found) = find_python() {
+        return Ok(found);
+    }
+    // On Debian a Python without this package has the module `venv`, but nothing to put pip into what it makes.
+    may_install("python3-venv")?;
+    install("python3-venv")?;
+    find_python().context("the package python3-venv was installed, but python3 makes no virtual environments")
+}
+
+fn find_python() -> Option<PathBuf> {
+    let python = process::on_path(&["python3"])?;
+    let can = process::output(Command::new(&python).args(["-c", "import ensurepip, venv"])).is_ok();
+    can.then_some(python)
+}
+
 /// The first that answers for its version: Ubuntu's `chromium-browser` may be a script that only names a snap.
 fn find_chromium() -> Option<PathBuf> {
     CHROMIUM_NAMES.iter().find_map(|name| {

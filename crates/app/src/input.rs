@@ -21,6 +21,7 @@ const PROBLEM_CHARS_MAX: usize = 300;
 
 /// What is wrong with one field of an input.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FieldProblem {
     /// The field, by its dotted path; the place in a list counts from 0.
     pub field: String,
@@ -260,7 +261,11 @@ pub(crate) fn patched<T: Settings>(current: &T, patch: &Value) -> Result<T, Inva
             unknown_nulls::<T>(&mut Vec::new(), Some(&document), patch, &mut problems);
             merge(&mut document, patch);
             match read::<T>(&document) {
-                Ok(settings) => settings.checked(&mut problems),
+                Ok(settings) => {
+                    let kept = serde_json::to_value(&settings).expect("settings always serialise");
+                    lists_for_objects(&mut Vec::new(), &document, &kept, &mut problems);
+                    settings.checked(&mut problems)
+                }
                 Err(invalid) => {
                     problems.add_all(invalid);
                     T::default()
@@ -295,6 +300,22 @@ fn merge(document: &mut Value, patch: &Value) {
     }
 }
 
+/// Names the lists that stand where objects belong: serde reads a list as an object's fields in their order.
+fn lists_for_objects(place: &mut Vec<Step>, given: &Value, kept: &Value, problems: &mut Problems) {
+    match (given, kept) {
+        (Value::Array(_), Value::Object(_)) => problems.add(&dotted(place), "is not an object"),
+        (Value::Object(given), Value::Object(kept)) => {
+            for (key, part) in given {
+                let Some(kept) = kept.get(key) else { continue };
+                place.push(Step::Key(key.clone()));
+                lists_for_objects(place, part, kept, problems);
+                place.pop();
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Names the nulls of a patch that stand where no setting could be: merging would drop them without a word.
 fn unknown_nulls<T: Settings>(
     place: &mut Vec<Step>,
@@ -326,16 +347,27 @@ pub(crate) fn name(given: Option<&str>, problems: &mut Problems) -> String {
         problems.add("name", "is required");
         return String::new();
     };
-    match text::clean(given, NAME_CHARS_MAX + 1) {
-        Some(name) if name.chars().count() <= NAME_CHARS_MAX => return name,
-        Some(_) => {
-            let problem = format!("is longer than {NAME_CHARS_MAX} characters");
-            problems.add("name", &problem);
-        }
-        None => problems.add("name", "is empty"),
+    // Counted as it was given: what a schema says of lengths is about that.
+    if given.chars().count() > NAME_CHARS_MAX {
+        problems.add("name", &format!("is longer than {NAME_CHARS_MAX} characters"));
+        return String::new();
     }
-    String::new()
+    text::clean(given, NAME_CHARS_MAX).unwrap_or_else(|| {
+        problems.add("name", "is empty");
+        String::new()
+    })
 }
+
+/// The schema of a name: a text of which something is left once it is cleaned.
+#[cfg(feature = "schema")]
+pub fn name_schema(_generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "string", "maxLength": NAME_CHARS_MAX, "pattern": VISIBLE})
+}
+
+/// One character at least that is neither white space nor a control character.
+#[cfg(feature = "schema")]
+const VISIBLE: &str =
+    "[^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]";
 
 #[cfg(test)]
 mod tests {
@@ -397,6 +429,27 @@ mod tests {
                 "settings.crm.nonsense"
             ]
         );
+    }
+
+    #[test]
+    fn a_list_is_no_object_whatever_serde_makes_of_it() {
+        for patch in [json!({"crm": []}), json!({"crm": [true]})] {
+            assert_eq!(fields(&patch), ["settings.crm"]);
+        }
+        let patch = json!({"crm": {"mapping": {"utm_source": [], "gclid": {"field": "GCLID"}}}});
+        assert_eq!(fields(&patch), ["settings.crm.mapping.utm_source"]);
+    }
+
+    #[test]
+    fn a_name_is_counted_as_it_is_given() {
+        let named = |given: &str| {
+            let mut problems = Problems::default();
+            let name = name(Some(given), &mut problems);
+            problems.unless_none(name).map_err(|invalid| invalid.problems.len())
+        };
+        assert_eq!(named(&format!(" {}\u{7}", "x".repeat(198))), Ok("x".repeat(198)));
+        assert_eq!(named(&format!(" {}\u{7}", "x".repeat(199))), Err(1));
+        assert_eq!(named(" \u{7}"), Err(1));
     }
 
     #[test]

@@ -19,43 +19,54 @@ pub const RESERVED_SLUG: &str = "pixels";
 
 /// What somebody wants a project to be.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct ProjectInput {
     /// Its name for people; cleaned.
     #[serde(deserialize_with = "present")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::input::name_schema"))]
     pub name: Option<String>,
     /// Its short name; at a creation made of the name where absent.
     #[serde(deserialize_with = "present")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "slug_schema"))]
     pub slug: Option<Slug>,
     /// Its settings, as a JSON merge patch.
     #[serde(deserialize_with = "present")]
+    #[cfg_attr(feature = "schema", schemars(with = "ProjectSettings"))]
     pub settings: Option<Value>,
 }
 
 /// What somebody wants a new pixel to be.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct NewPixelInput {
     /// Its public id; drawn at random where absent.
     #[serde(deserialize_with = "present")]
+    #[cfg_attr(feature = "schema", schemars(with = "PixelId"))]
     pub id: Option<PixelId>,
     /// Its name for people; cleaned.
     #[serde(deserialize_with = "present")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::input::name_schema"))]
     pub name: Option<String>,
     /// Its settings, as a JSON merge patch.
     #[serde(deserialize_with = "present")]
+    #[cfg_attr(feature = "schema", schemars(with = "PixelSettings"))]
     pub settings: Option<Value>,
 }
 
 /// What somebody wants a pixel to be. Its id stays: it stands in pages.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct PixelInput {
     /// Its name for people; cleaned.
     #[serde(deserialize_with = "present")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::input::name_schema"))]
     pub name: Option<String>,
     /// Its settings, as a JSON merge patch.
     #[serde(deserialize_with = "present")]
+    #[cfg_attr(feature = "schema", schemars(with = "PixelSettings"))]
     pub settings: Option<Value>,
 }
 
@@ -382,6 +393,13 @@ fn settings<T: crate::input::Settings>(base: &T, patch: Option<&Value>, problems
         problems.add_all(invalid);
         base.clone()
     })
+}
+
+/// A slug that is not reserved.
+#[cfg(feature = "schema")]
+fn slug_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let slug = generator.subschema_for::<Slug>();
+    schemars::json_schema!({"allOf": [slug, {"not": {"const": RESERVED_SLUG}}]})
 }
 
 fn refuse_reserved(slug: &Slug, problems: &mut Problems) {

@@ -62,6 +62,7 @@ impl fmt::Display for FieldName {
 
 /// When a field of a person may be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WritePolicy {
     /// Each time.

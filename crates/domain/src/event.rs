@@ -3,6 +3,8 @@
 mod form;
 mod parse;
 mod raw;
+#[cfg(feature = "schema")]
+mod schema;
 
 use std::collections::BTreeMap;
 use std::fmt;

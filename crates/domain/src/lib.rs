@@ -31,6 +31,8 @@ pub mod key;
 pub mod lead;
 pub mod ports;
 pub mod project;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod signals;
 pub mod sync;
 pub mod text;

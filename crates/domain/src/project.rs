@@ -47,21 +47,26 @@ pub struct Pixel {
 
 /// Settings of a pixel.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct PixelSettings {
     /// The sites it may be used on; empty: any. Their pages are internal to each other.
     pub origins: Vec<HostPattern>,
     /// Form fields kept beside e-mail and name, by their exact names in lower case; 20 at most.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::form_fields"))]
     pub form_fields: Vec<String>,
 }
 
 /// Settings of a project. Every one has a default; unknown ones are refused.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct ProjectSettings {
     /// The time zone of its reports and of dates in the CRM; an IANA name.
+    #[cfg_attr(feature = "schema", schemars(with = "crate::schema::TimeZone"))]
     pub time_zone: Tz,
     /// How many days events are kept; absent: as long as the service keeps them.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 4_294_967_295_u32)))]
     pub retention_days: Option<u32>,
     /// Whether a visitor must consent before being recognised.
     pub consent: ConsentMode,
@@ -72,6 +77,13 @@ pub struct ProjectSettings {
     /// What happens to events of bots.
     pub bots: BotMode,
     /// Hosts, with all below them, whose referrals make no touch, beside [`IGNORED_REFERRERS`].
+    #[cfg_attr(
+        feature = "schema",
+        schemars(
+            description = "Hosts, with all below them, whose referrals make no touch, beside those of well-known payment, \
+                       sign-in and booking services."
+        )
+    )]
     pub ignore_referrers: Vec<HostPattern>,
     /// Whether a new external signal inside a session opens a new one.
     pub split_sessions_on_campaign: bool,
@@ -119,6 +131,7 @@ pub const IGNORED_REFERRERS: &[&str] = &[
 
 /// Whether a visitor must consent before being recognised.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ConsentMode {
     /// Everybody is recognised unless they deny it.
@@ -129,6 +142,7 @@ pub enum ConsentMode {
 
 /// What a browser's Global Privacy Control (`Sec-GPC: 1`) means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GpcMode {
     /// Events are kept without recognising the visitor: no cookie, no click ids, no IP address.
@@ -141,6 +155,7 @@ pub enum GpcMode {
 
 /// How much of an IP address is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum IpMode {
     /// All of it.
@@ -153,6 +168,7 @@ pub enum IpMode {
 
 /// What happens to events of bots.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BotMode {
     /// They are counted and not kept.
@@ -165,6 +181,7 @@ pub enum BotMode {
 
 /// A project's dealings with its CRM.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct CrmSettings {
     /// Whether leads are told to the CRM, where the service has a connection.
@@ -180,6 +197,7 @@ pub struct CrmSettings {
     /// How much of a page's query is told.
     pub url_query: UrlQuery,
     /// How many visited pages are told at most; 0: all.
+    #[cfg_attr(feature = "schema", schemars(range(max = 4_294_967_295_u32)))]
     pub visited_pages_max: u32,
     /// Our fields whose target or policy differs from the preset (the CRM's field of the same name).
     pub mapping: BTreeMap<FieldName, FieldTarget>,
@@ -238,6 +256,7 @@ impl std::fmt::Display for Account {
 
 /// Whose touch the plain fields (utm_*, click ids, ad parameters) are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TouchChoice {
     /// The visitor's first.
@@ -252,6 +271,7 @@ pub enum TouchChoice {
 
 /// What happens when several persons have the e-mail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum OnMany {
     /// Nothing is written; a human picks.
@@ -264,6 +284,7 @@ pub enum OnMany {
 
 /// Whether a person may be found by name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum NameMatch {
     /// Only where exactly one person bears it.
@@ -274,6 +295,7 @@ pub enum NameMatch {
 
 /// How much of a page's query is told to the CRM.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum UrlQuery {
     /// UTM parameters and click ids only, so that e-mails in URLs do not travel.
@@ -284,10 +306,12 @@ pub enum UrlQuery {
 
 /// Where one of our fields goes, and when it may be written.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FieldTarget {
     /// The CRM's field, by key or by name; absent: the field of the same name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::crm_field"))]
     pub field: Option<String>,
     /// When it may be written; absent: the field's own default.
     #[serde(default, skip_serializing_if = "Option::is_none")]

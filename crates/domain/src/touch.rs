@@ -152,6 +152,7 @@ impl Touch {
 
 /// Source, medium, campaign and channel of a touch; all absent is direct.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Attribution {
     /// The effective source.

@@ -53,7 +53,7 @@ pub enum Reach {
 }
 
 /// What is needed of whoever is not near.
-const FROM_AFAR: Needs = Needs { scopes: &[Scope::Admin], reach: Reach::Service };
+pub(crate) const FROM_AFAR: Needs = Needs { scopes: &[Scope::Admin], reach: Reach::Service };
 
 /// Lets in whom the settings let read what [`Class::Local`] is about.
 ///

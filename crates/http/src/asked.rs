@@ -24,6 +24,11 @@ use crate::{body, json};
 /// The largest body of a request that manages something: 64 KiB.
 pub const INPUT_BYTES_MAX: usize = 64 * 1_024;
 
+/// The media type of bodies.
+pub(crate) const JSON: &[&str] = &["application/json"];
+/// The media types of a body that changes a part.
+pub(crate) const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
+
 /// A request that its key lets in.
 pub(crate) struct Asked {
     pub(crate) state: web::Data<State>,

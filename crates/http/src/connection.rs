@@ -74,9 +74,11 @@ pub(crate) fn watch(stream: &dyn Any, data: &mut Extensions, patience: Patience)
 
 async fn hang_up_in_time(watched: Rc<Watched>, mut closed: oneshot::Receiver<Infallible>) {
     loop {
+        // Meanwhile the client may begin not to read, and that has the earlier end.
+        let look_again = watched.deadline().min(Instant::now() + watched.patience.reading);
         tokio::select! {
             _ = &mut closed => return,
-            () = sleep_until(watched.deadline()) => {}
+            () = sleep_until(look_again) => {}
         }
         if watched.deadline() <= Instant::now() {
             watched.hang_up();

@@ -51,7 +51,7 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
+        Ok(whole(value).map_or_else(|| value.into(), Into::into))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
@@ -78,14 +78,31 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
+/// The number where it is whole: JSON has one type of numbers, and some writers put `30.0` for 30. Beyond 2^53 not every
+/// whole number is one of these.
+fn whole(value: f64) -> Option<i64> {
+    const EXACT_BELOW: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, clippy::as_conversions, reason = "whole and in range")]
+    (value.fract() == 0.0 && value.abs() < EXACT_BELOW).then_some(value as i64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_serde_reads_is_read_alike_but_for_a_key_that_stands_twice() {
+    fn what_serde_reads_is_read_alike_but_for_a_key_that_stands_twice_and_whole_numbers() {
         for text in [r#"{"a":[1,-2,3.5,null,true,"x\n"],"b":{"a":{}}}"#, "[]", "7", r#""""#] {
             assert_eq!(parse(text.as_bytes()).unwrap(), serde_json::from_str::<Value>(text).unwrap());
+        }
+        for (text, number) in
+            [("30.0", "30"), ("-3e2", "-300"), ("1e300", "1e300"), ("0.5", "0.5"), ("-0.0", "0")]
+        {
+            assert_eq!(
+                parse(text.as_bytes()).unwrap(),
+                serde_json::from_str::<Value>(number).unwrap(),
+                "{text}"
+            );
         }
         for text in [r#"{"a":1,"a":1}"#, r#"[{"b":{"a":1,"\u0061":2}}]"#, "{} {}", "", "{", "[1,]"] {
             assert!(parse(text.as_bytes()).is_err(), "{text}");

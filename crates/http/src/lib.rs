@@ -25,6 +25,7 @@ mod collector;
 mod connection;
 mod cookie;
 mod cors;
+mod description;
 mod envelope;
 mod json;
 mod limits;
@@ -48,5 +49,5 @@ pub use self::limits::{CLIENTS_MAX, Client, Group, Limiter, Limits, NotARate, PE
 pub use self::measures::{REQUEST_SECONDS, REQUESTS, describe_measures};
 pub use self::message::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
 pub use self::open_files::{FILES_PER_CONNECTION, raise_open_files};
-pub use self::routes::{RouteEntry, routes};
+pub use self::routes::{RouteEntry, openapi, routes};
 pub use self::server::listen;

@@ -6,9 +6,12 @@ use std::str::FromStr;
 use actix_web::HttpResponse;
 use leadtrail_app::input::FieldProblem;
 use leadtrail_domain::ports::Page;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 use url::form_urlencoded;
 
+use crate::description::{Parameter, listed};
 use crate::problem::Problem;
 
 /// How many entries an answer has where the request does not say.
@@ -22,9 +25,27 @@ pub(crate) struct Listing<Id> {
     limit: u32,
 }
 
-#[derive(Serialize)]
-struct ListBody<T> {
+/// What chooses the part of a list.
+pub(crate) const LISTING: &[Parameter] = &[
+    Parameter {
+        name: "limit",
+        about: "How many entries to answer at most; 50 where absent.",
+        schema: |_schemas| json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT}),
+    },
+    Parameter {
+        name: "cursor",
+        about: "Where to go on: `next_cursor` of the page before. Not to be made otherwise.",
+        schema: listed,
+    },
+];
+
+/// A page of a list.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
+pub(crate) struct ListBody<T> {
+    /// The entries, by id.
     data: Vec<T>,
+    /// The `cursor` of the next page; null at the end.
     next_cursor: Option<String>,
 }
 

@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use leadtrail_app::input::{FieldProblem, Invalid};
 use leadtrail_app::projects::ManageError;
 use leadtrail_domain::ports::StoreError;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
 use crate::body::Unreadable;
@@ -45,15 +46,43 @@ pub(crate) enum Problem {
     Unavailable,
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// What went wrong, as RFC 9457 describes problems.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Problem")]
+pub(crate) struct ProblemBody<'a> {
+    /// Which kind of problem it is; one of a closed set.
+    #[schemars(schema_with = "kinds")]
     r#type: &'static str,
+    /// The kind, for people.
     title: &'static str,
+    /// The answer's status.
+    #[schemars(range(min = 400, max = 599))]
     status: u16,
+    /// What is wrong, for people.
     detail: &'a str,
+    /// Names the request in logs.
     request_id: &'a str,
+    /// Every field to mend, where fields are the problem.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     errors: &'a [FieldProblem],
+}
+
+fn kinds(_generator: &mut SchemaGenerator) -> Schema {
+    let all = [
+        Problem::Malformed(Cow::Borrowed("")),
+        Problem::Unauthenticated,
+        Problem::Forbidden(""),
+        Problem::NotFound,
+        Problem::MethodNotAllowed(String::new()),
+        Problem::TooSlow,
+        Problem::Taken(""),
+        Problem::TooLarge(0),
+        Problem::MediaType("", ""),
+        Problem::Invalid(Vec::new()),
+        Problem::TooManyRequests(Standing::default()),
+        Problem::Unavailable,
+    ];
+    json_schema!({"type": "string", "enum": all.map(|problem| problem.kind().0)})
 }
 
 impl Problem {
@@ -149,7 +178,7 @@ impl Problem {
             | Self::MediaType(..) => {}
         }
         let request_id = envelope::request_id(request);
-        let document = Document {
+        let document = ProblemBody {
             r#type: kind,
             title,
             status: status.as_u16(),

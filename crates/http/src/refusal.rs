@@ -11,6 +11,7 @@ use leadtrail_app::measures::Outcome;
 use leadtrail_domain::event::{FieldProblem, Rejected};
 use leadtrail_domain::ports::StoreError;
 use leadtrail_domain::text;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::body::Unreadable;
@@ -33,18 +34,26 @@ pub(crate) struct Refusal {
 }
 
 /// A refusal on the wire, of a request or of one of a batch.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Refusal", description = "Why a request, or an event of a batch, is not taken.")]
 pub(crate) struct RefusalBody<'a> {
+    #[schemars(extend("const" = false))]
     success: bool,
+    /// What is wrong, in a few words.
     error: &'static str,
+    /// The fields that are wrong.
     details: Vec<Detail<'a>>,
+    /// Seconds until the same may succeed; absent: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RefusedField")]
 struct Detail<'a> {
+    /// The field.
     field: &'static str,
+    /// What is wrong with it.
     problem: &'a str,
 }
 
@@ -199,8 +208,9 @@ impl From<IngestError> for Refusal {
     fn from(error: IngestError) -> Self {
         let outcome = Outcome::from(&error);
         match error {
-            IngestError::Shed { retry_after } => Self::later("too busy", outcome, retry_after),
-            IngestError::Busy { retry_after } => Self::later("too busy", outcome, retry_after),
+            IngestError::Shed { retry_after } | IngestError::Busy { retry_after } => {
+                Self::later("too busy", outcome, retry_after)
+            }
             IngestError::Unavailable { retry_after } => {
                 Self::later("temporarily unavailable", outcome, retry_after)
             }

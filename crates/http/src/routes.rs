@@ -1,6 +1,7 @@
 //! The table of routes.
 
 mod assets;
+mod docs;
 mod health;
 mod keys;
 mod metrics;
@@ -15,9 +16,11 @@ use actix_web::guard::{Any, Get, Head};
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, Route, web};
 use leadtrail_domain::key::Scope;
+use serde_json::Value;
 
 use crate::access::{Class, Needs, Reach};
 use crate::asked::{KeyedHandler, LocalHandler, keyed, local};
+use crate::description::{self, Operation};
 use crate::limits::Group;
 use crate::problem::Problem;
 
@@ -30,7 +33,7 @@ pub struct RouteEntry {
     pub path: &'static str,
     /// Who may use it.
     pub class: Class,
-    /// Which limit it falls under; absent: none.
+    /// Whose limit it falls under; absent: none.
     pub group: Option<Group>,
 }
 
@@ -39,24 +42,52 @@ pub fn routes() -> Vec<RouteEntry> {
     let entry = |row: &Row| RouteEntry {
         method: row.verb.method(),
         path: row.path,
-        class: match row.endpoint {
-            Endpoint::Open(_) | Endpoint::Tracking(_) => Class::Public,
-            Endpoint::Keyed(needs, _) => Class::Key(needs),
-            Endpoint::Local(_) => Class::Local,
-        },
-        group: match row.endpoint {
-            Endpoint::Open(_) | Endpoint::Local(_) => None,
-            Endpoint::Tracking(_) => Some(Group::Tracking),
-            Endpoint::Keyed(..) => Some(row.verb.group()),
-        },
+        class: row.class(),
+        group: row.group(),
     };
-    TABLE.iter().chain(DEMO).map(entry).collect()
+    TABLE.iter().map(|described| &described.row).chain(DEMO).map(entry).collect()
+}
+
+/// The description of every route but those of the demo site: an OpenAPI 3.1 document, made of the table of routes and
+/// of the types that are read and written. `/api/openapi.json` answers it.
+pub fn openapi() -> Value {
+    description::document(TABLE.iter().map(|Described { row, operation }| description::Described {
+        method: row.verb.method(),
+        path: row.path,
+        class: row.class(),
+        group: row.group(),
+        operation,
+    }))
+}
+
+/// A row that cannot be without its description.
+struct Described {
+    row: Row,
+    operation: &'static Operation,
 }
 
 struct Row {
     verb: Verb,
     path: &'static str,
     endpoint: Endpoint,
+}
+
+impl Row {
+    fn class(&self) -> Class {
+        match self.endpoint {
+            Endpoint::Open(_) | Endpoint::Tracking(_) => Class::Public,
+            Endpoint::Keyed(needs, _) => Class::Key(needs),
+            Endpoint::Local(_) => Class::Local,
+        }
+    }
+
+    fn group(&self) -> Option<Group> {
+        match self.endpoint {
+            Endpoint::Open(_) | Endpoint::Local(_) => None,
+            Endpoint::Tracking(_) => Some(Group::Tracking),
+            Endpoint::Keyed(..) => Some(self.verb.group()),
+        }
+    }
 }
 
 /// A keyed handler is given requests by way of its needs and no other: there is no route without a class.
@@ -92,19 +123,19 @@ impl Verb {
         }
     }
 
-    /// As an `Allow` header has it.
-    fn allowed(self) -> &'static str {
-        match self {
-            Self::Read => "GET, HEAD",
-            Self::Get | Self::Post | Self::Put | Self::Patch | Self::Delete | Self::Options => self.method(),
-        }
-    }
-
     /// The limit of a keyed route.
     fn group(self) -> Group {
         match self {
             Self::Get | Self::Read | Self::Options => Group::Reading,
             Self::Post | Self::Put | Self::Patch | Self::Delete => Group::Managing,
+        }
+    }
+
+    /// As an `Allow` header has it.
+    fn allowed(self) -> &'static str {
+        match self {
+            Self::Read => "GET, HEAD",
+            Self::Get | Self::Post | Self::Put | Self::Patch | Self::Delete | Self::Options => self.method(),
         }
     }
 
@@ -121,12 +152,31 @@ impl Verb {
     }
 }
 
-const fn open(verb: Verb, path: &'static str, to: fn(Route) -> Route) -> Row {
-    Row { verb, path, endpoint: Endpoint::Open(to) }
+const fn open(
+    verb: Verb,
+    path: &'static str,
+    to: fn(Route) -> Route,
+    operation: &'static Operation,
+) -> Described {
+    Described { row: Row { verb, path, endpoint: Endpoint::Open(to) }, operation }
 }
 
-const fn tracking(verb: Verb, path: &'static str, to: fn(Route) -> Route) -> Row {
-    Row { verb, path, endpoint: Endpoint::Tracking(to) }
+const fn tracking(
+    verb: Verb,
+    path: &'static str,
+    to: fn(Route) -> Route,
+    operation: &'static Operation,
+) -> Described {
+    Described { row: Row { verb, path, endpoint: Endpoint::Tracking(to) }, operation }
+}
+
+const fn from_near(
+    verb: Verb,
+    path: &'static str,
+    handler: LocalHandler,
+    operation: &'static Operation,
+) -> Described {
+    Described { row: Row { verb, path, endpoint: Endpoint::Local(handler) }, operation }
 }
 
 const fn by_key(
@@ -135,12 +185,16 @@ const fn by_key(
     scopes: &'static [Scope],
     reach: Reach,
     handler: KeyedHandler,
-) -> Row {
-    Row { verb, path, endpoint: Endpoint::Keyed(Needs { scopes, reach }, handler) }
+    operation: &'static Operation,
+) -> Described {
+    Described {
+        row: Row { verb, path, endpoint: Endpoint::Keyed(Needs { scopes, reach }, handler) },
+        operation,
+    }
 }
 
-const fn from_near(verb: Verb, path: &'static str, handler: LocalHandler) -> Row {
-    Row { verb, path, endpoint: Endpoint::Local(handler) }
+const fn of_demo(verb: Verb, path: &'static str, to: fn(Route) -> Route) -> Row {
+    Row { verb, path, endpoint: Endpoint::Open(to) }
 }
 
 /// Whoever may change it may look at it too.
@@ -149,66 +203,159 @@ const MANAGE: &[Scope] = &[Scope::Manage];
 const ADMIN: &[Scope] = &[Scope::Admin];
 
 /// What every service answers. Rows of one path stand together; of two paths that match, the first is taken.
-const TABLE: &[Row] = &[
-    tracking(Verb::Post, "/api/track", |route| route.to(track::post)),
-    open(Verb::Options, "/api/track", |route| route.to(track::preflight)),
-    tracking(Verb::Post, "/api/track/track", |route| route.to(track::post)),
-    open(Verb::Options, "/api/track/track", |route| route.to(track::preflight)),
-    tracking(Verb::Get, "/api/track/pixel.gif", |route| route.to(pixel_gif::get)),
-    by_key(Verb::Read, "/api/projects", LOOK, Reach::View, |asked| Box::pin(projects::list(asked))),
-    by_key(Verb::Post, "/api/projects", MANAGE, Reach::Service, |asked| Box::pin(projects::create(asked))),
-    by_key(Verb::Read, "/api/projects/pixels/{id}", LOOK, Reach::Named, |asked| {
-        Box::pin(pixels::show(asked))
-    }),
-    by_key(Verb::Put, "/api/projects/pixels/{id}", MANAGE, Reach::Named, |asked| {
-        Box::pin(pixels::replace(asked))
-    }),
-    by_key(Verb::Patch, "/api/projects/pixels/{id}", MANAGE, Reach::Named, |asked| {
-        Box::pin(pixels::merge(asked))
-    }),
-    by_key(Verb::Delete, "/api/projects/pixels/{id}", MANAGE, Reach::Named, |asked| {
-        Box::pin(pixels::archive(asked))
-    }),
-    by_key(Verb::Read, "/api/projects/{id}", LOOK, Reach::Named, |asked| Box::pin(projects::show(asked))),
-    by_key(Verb::Put, "/api/projects/{id}", MANAGE, Reach::Named, |asked| Box::pin(projects::replace(asked))),
-    by_key(Verb::Patch, "/api/projects/{id}", MANAGE, Reach::Named, |asked| Box::pin(projects::merge(asked))),
-    by_key(Verb::Delete, "/api/projects/{id}", MANAGE, Reach::Named, |asked| {
-        Box::pin(projects::archive(asked))
-    }),
-    by_key(Verb::Read, "/api/projects/{id}/pixels", LOOK, Reach::Named, |asked| {
-        Box::pin(pixels::list(asked))
-    }),
-    by_key(Verb::Post, "/api/projects/{id}/pixels", MANAGE, Reach::Named, |asked| {
-        Box::pin(pixels::create(asked))
-    }),
-    by_key(Verb::Read, "/api/pixels/{id}/snippet", LOOK, Reach::Named, |asked| {
-        Box::pin(pixels::snippet(asked))
-    }),
-    by_key(Verb::Read, "/api/keys", ADMIN, Reach::View, |asked| Box::pin(keys::list(asked))),
-    by_key(Verb::Post, "/api/keys", ADMIN, Reach::View, |asked| Box::pin(keys::create(asked))),
-    by_key(Verb::Read, "/api/keys/{id}", ADMIN, Reach::Named, |asked| Box::pin(keys::show(asked))),
-    by_key(Verb::Delete, "/api/keys/{id}", ADMIN, Reach::Named, |asked| Box::pin(keys::revoke(asked))),
-    open(Verb::Read, "/static/pixel.js", |route| route.to(assets::pixel_script)),
-    open(Verb::Read, "/px.js", |route| route.to(assets::pixel_script)),
-    open(Verb::Read, "/static/{name}", |route| route.to(assets::of_index)),
-    open(Verb::Read, "/", |route| route.to(assets::index)),
-    open(Verb::Read, "/health/live", |route| route.to(health::live)),
-    open(Verb::Read, "/health/ready", |route| route.to(health::ready)),
-    open(Verb::Read, "/health", |route| route.to(health::ready)),
-    from_near(Verb::Read, "/metrics", metrics::show),
+const TABLE: &[Described] = &[
+    tracking(Verb::Post, "/api/track", |route| route.to(track::post), &track::POST),
+    open(Verb::Options, "/api/track", |route| route.to(track::preflight), &track::PREFLIGHT),
+    tracking(Verb::Post, "/api/track/track", |route| route.to(track::post), &track::POST_ALIAS),
+    open(Verb::Options, "/api/track/track", |route| route.to(track::preflight), &track::PREFLIGHT_ALIAS),
+    tracking(Verb::Get, "/api/track/pixel.gif", |route| route.to(pixel_gif::get), &pixel_gif::GET),
+    by_key(
+        Verb::Read,
+        "/api/projects",
+        LOOK,
+        Reach::View,
+        |asked| Box::pin(projects::list(asked)),
+        &projects::LIST,
+    ),
+    by_key(
+        Verb::Post,
+        "/api/projects",
+        MANAGE,
+        Reach::Service,
+        |asked| Box::pin(projects::create(asked)),
+        &projects::CREATE,
+    ),
+    by_key(
+        Verb::Read,
+        "/api/projects/pixels/{id}",
+        LOOK,
+        Reach::Named,
+        |asked| Box::pin(pixels::show(asked)),
+        &pixels::SHOW,
+    ),
+    by_key(
+        Verb::Put,
+        "/api/projects/pixels/{id}",
+        MANAGE,
+        Reach::Named,
+        |asked| Box::pin(pixels::replace(asked)),
+        &pixels::REPLACE,
+    ),
+    by_key(
+        Verb::Patch,
+        "/api/projects/pixels/{id}",
+        MANAGE,
+        Reach::Named,
+        |asked| Box::pin(pixels::merge(asked)),
+        &pixels::MERGE,
+    ),
+    by_key(
+        Verb::Delete,
+        "/api/projects/pixels/{id}",
+        MANAGE,
+        Reach::Named,
+        |asked| Box::pin(pixels::archive(asked)),
+        &pixels::ARCHIVE,
+    ),
+    by_key(
+        Verb::Read,
+        "/api/projects/{id}",
+        LOOK,
+        Reach::Named,
+        |asked| Box::pin(projects::show(asked)),
+        &projects::SHOW,
+    ),
+    by_key(
+        Verb::Put,
+        "/api/projects/{id}",
+        MANAGE,
+        Reach::Named,
+        |asked| Box::pin(projects::replace(asked)),
+        &projects::REPLACE,
+    ),
+    by_key(
+        Verb::Patch,
+        "/api/projects/{id}",
+        MANAGE,
+        Reach::Named,
+        |asked| Box::pin(projects::merge(asked)),
+        &projects::MERGE,
+    ),
+    by_key(
+        Verb::Delete,
+        "/api/projects/{id}",
+        MANAGE,
+        Reach::Named,
+        |asked| Box::pin(projects::archive(asked)),
+        &projects::ARCHIVE,
+    ),
+    by_key(
+        Verb::Read,
+        "/api/projects/{id}/pixels",
+        LOOK,
+        Reach::Named,
+        |asked| Box::pin(pixels::list(asked)),
+        &pixels::LIST,
+    ),
+    by_key(
+        Verb::Post,
+        "/api/projects/{id}/pixels",
+        MANAGE,
+        Reach::Named,
+        |asked| Box::pin(pixels::create(asked)),
+        &pixels::CREATE,
+    ),
+    by_key(
+        Verb::Read,
+        "/api/pixels/{id}/snippet",
+        LOOK,
+        Reach::Named,
+        |asked| Box::pin(pixels::snippet(asked)),
+        &pixels::SNIPPET,
+    ),
+    by_key(Verb::Read, "/api/keys", ADMIN, Reach::View, |asked| Box::pin(keys::list(asked)), &keys::LIST),
+    by_key(Verb::Post, "/api/keys", ADMIN, Reach::View, |asked| Box::pin(keys::create(asked)), &keys::CREATE),
+    by_key(
+        Verb::Read,
+        "/api/keys/{id}",
+        ADMIN,
+        Reach::Named,
+        |asked| Box::pin(keys::show(asked)),
+        &keys::SHOW,
+    ),
+    by_key(
+        Verb::Delete,
+        "/api/keys/{id}",
+        ADMIN,
+        Reach::Named,
+        |asked| Box::pin(keys::revoke(asked)),
+        &keys::REVOKE,
+    ),
+    open(Verb::Read, "/static/pixel.js", |route| route.to(assets::pixel_script), &assets::PIXEL_SCRIPT_FILE),
+    open(Verb::Read, "/px.js", |route| route.to(assets::pixel_script), &assets::PIXEL_SCRIPT_SHORT),
+    open(Verb::Read, "/static/{name}", |route| route.to(assets::of_index), &assets::INDEX_FILE),
+    open(Verb::Read, "/", |route| route.to(assets::index), &assets::FRONT_PAGE),
+    open(Verb::Read, "/api/openapi.json", |route| route.to(docs::openapi), &docs::OPENAPI),
+    open(Verb::Read, "/docs", |route| route.to(docs::page), &docs::PAGE),
+    open(Verb::Read, "/static/docs/{name}", |route| route.to(docs::page_file), &docs::PAGE_FILE),
+    open(Verb::Read, "/health/live", |route| route.to(health::live), &health::LIVE),
+    open(Verb::Read, "/health/ready", |route| route.to(health::ready), &health::READY),
+    open(Verb::Read, "/health", |route| route.to(health::ready), &health::READY_ALIAS),
+    from_near(Verb::Read, "/metrics", metrics::show, &metrics::SHOW),
 ];
 
 /// The demo site, where it is asked for.
 const DEMO: &[Row] = &[
-    open(Verb::Read, "/demo", |route| route.to(assets::to_demo)),
-    open(Verb::Read, "/demo/thanks.html", |route| route.to(assets::of_demo_thanks)),
-    open(Verb::Post, "/demo/thanks.html", |route| route.to(assets::demo_form)),
-    open(Verb::Read, "/demo/{name:.*}", |route| route.to(assets::of_demo)),
+    of_demo(Verb::Read, "/demo", |route| route.to(assets::to_demo)),
+    of_demo(Verb::Read, "/demo/thanks.html", |route| route.to(assets::of_demo_thanks)),
+    of_demo(Verb::Post, "/demo/thanks.html", |route| route.to(assets::demo_form)),
+    of_demo(Verb::Read, "/demo/{name:.*}", |route| route.to(assets::of_demo)),
 ];
 
 pub(crate) fn register(config: &mut web::ServiceConfig, demo_site: bool) {
-    let tables = [TABLE, if demo_site { DEMO } else { &[] }];
-    for rows in tables.into_iter().flat_map(|table| table.chunk_by(|one, next| one.path == next.path)) {
+    let demo: &[Row] = if demo_site { DEMO } else { &[] };
+    let rows: Vec<&Row> = TABLE.iter().map(|described| &described.row).chain(demo).collect();
+    for rows in rows.chunk_by(|one, next| one.path == next.path) {
         let mut resource = web::resource(rows[0].path);
         for row in rows {
             let route = row.verb.route();

@@ -13,8 +13,10 @@ use crate::settings::{Log, LogFormat};
 const OURS: &str = "leadtrail";
 /// How much others say at most where no directive names them.
 const OTHERS_MAX: LevelFilter = LevelFilter::INFO;
+/// The HTTP layer reports as errors what clients do: heads that are none, connections that break.
+const OF_CLIENTS: &str = "actix_http::h1::dispatcher";
 /// Where the span stands that gives each line the name of its request.
-const REQUEST_SPAN: &str = "leadtrail_http::request_id";
+const REQUEST_SPAN: &str = "leadtrail_http::envelope";
 
 /// Starts the log. Called once.
 pub(crate) fn start(log: &Log) {
@@ -37,7 +39,10 @@ pub(crate) fn start(log: &Log) {
 /// request stands on every line.
 fn filter(directives: &Targets) -> Targets {
     let general = directives.default_level().unwrap_or(LevelFilter::OFF);
-    let mut filter = Targets::new().with_default(general.min(OTHERS_MAX)).with_target(OURS, general);
+    let mut filter = Targets::new()
+        .with_default(general.min(OTHERS_MAX))
+        .with_target(OURS, general)
+        .with_target(OF_CLIENTS, LevelFilter::OFF);
     filter.extend(directives.iter());
     if !filter.would_enable(REQUEST_SPAN, &tracing::Level::ERROR) {
         filter = filter.with_target(REQUEST_SPAN, LevelFilter::ERROR);
@@ -58,6 +63,8 @@ mod tests {
             ("trace", "leadtrail", Some(Level::TRACE)),
             ("trace", "hyper::proto", Some(Level::INFO)),
             ("trace", "actix_http::h1", Some(Level::INFO)),
+            ("trace", OF_CLIENTS, None),
+            ("warn,actix_http=debug", "actix_http::h1", Some(Level::DEBUG)),
             ("warn", "leadtrail_app", Some(Level::WARN)),
             ("warn", "hyper", Some(Level::WARN)),
             ("off", "leadtrail_app", None),

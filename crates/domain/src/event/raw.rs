@@ -28,7 +28,7 @@ pub struct RawEvent<'a> {
 }
 
 /// The fields that hold one value.
-const SCALARS: [&str; 12] = [
+pub(super) const SCALARS: [&str; 12] = [
     "pixel_id",
     "visitor_cookie",
     "event_id",

@@ -34,7 +34,7 @@ pub struct Limiter<C: Clock = DefaultClock> {
 }
 
 /// How a client stands after it was charged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Standing {
     /// How much it may ask at once.
     pub limit: u32,

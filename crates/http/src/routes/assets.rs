@@ -1,13 +1,16 @@
 //! What browsers load: the pixel script, the front page, the demo site.
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, EntityTag, IfNoneMatch,
     LOCATION, REFERRER_POLICY,
 };
 use actix_web::web::Bytes;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder, web};
-use rust_embed::{EmbeddedFile, RustEmbed};
+use rust_embed::RustEmbed;
+use serde_json::json;
 
+use crate::description::{Answer as Described, Header, Operation, Parameter, Tag};
 use crate::problem::Problem;
 use crate::security::CROSS_ORIGIN_RESOURCE_POLICY;
 
@@ -29,6 +32,53 @@ const DEMO_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sel
                            base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 /// As browsers have it for a site that says nothing: the pixel sees the referrers it sees elsewhere.
 const DEMO_REFERRERS: &str = "strict-origin-when-cross-origin";
+
+/// The answer to whoever has the content already.
+pub(super) const UNCHANGED: Described =
+    Described::empty(StatusCode::NOT_MODIFIED, "The copy that the client has is good.").with(&[Header::ETag]);
+
+pub(super) const PIXEL_SCRIPT_FILE: Operation = Operation {
+    id: "pixelScript",
+    tag: Tag::Pages,
+    summary: "The pixel script",
+    detail: "What a site's pages load to be counted.",
+    path: None,
+    query: &[],
+    body: None,
+    answers: &[
+        Described::raw(StatusCode::OK, "The script.", &["text/javascript"]).with(&[Header::ETag]),
+        UNCHANGED,
+    ],
+};
+
+/// The same at a short path.
+pub(super) const PIXEL_SCRIPT_SHORT: Operation =
+    Operation { id: "pixelScriptShort", summary: "The pixel script (short path)", ..PIXEL_SCRIPT_FILE };
+
+pub(super) const FRONT_PAGE: Operation = Operation {
+    id: "frontPage",
+    summary: "What this is",
+    detail: "",
+    answers: &[Described::raw(StatusCode::OK, "The page.", &["text/html"])],
+    ..PIXEL_SCRIPT_FILE
+};
+
+pub(super) const INDEX_FILE: Operation = Operation {
+    id: "frontPageFile",
+    summary: "What the front page is made of",
+    detail: "",
+    path: Some(Parameter {
+        name: "name",
+        about: "The file's name.",
+        schema: |_schemas| json!({"type": "string", "enum": INDEX_FILES}),
+    }),
+    answers: &[
+        Described::raw(StatusCode::OK, "The file.", &["text/css", "image/svg+xml"]).with(&[Header::ETag]),
+        UNCHANGED,
+        Described::problem(StatusCode::NOT_FOUND, "There is no such file."),
+    ],
+    ..PIXEL_SCRIPT_FILE
+};
 
 pub(super) async fn pixel_script(request: HttpRequest) -> HttpResponse {
     serve(&request, PIXEL_SCRIPT, |response| {
@@ -93,16 +143,31 @@ fn demo_file(request: &HttpRequest, name: &str) -> HttpResponse {
 }
 
 /// Answers an embedded file, or that the client's copy is still good.
-fn serve(
+pub(super) fn serve(
     request: &HttpRequest,
     path: &str,
     set_headers: impl FnOnce(&mut HttpResponseBuilder),
 ) -> HttpResponse {
     let Some(file) = Files::get(path) else { return Problem::NotFound.response(request) };
-    let tag = entity_tag(&file);
+    let tag = entity_tag(&file.metadata.sha256_hash());
+    let bytes = match file.data {
+        std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
+    };
+    unless_known(request, &tag, content_type(path), bytes, set_headers)
+}
+
+/// Answers content, or that the client's copy is still good.
+pub(super) fn unless_known(
+    request: &HttpRequest,
+    tag: &EntityTag,
+    content_type: &str,
+    content: Bytes,
+    set_headers: impl FnOnce(&mut HttpResponseBuilder),
+) -> HttpResponse {
     let is_known = match request.get_header::<IfNoneMatch>() {
         Some(IfNoneMatch::Any) => true,
-        Some(IfNoneMatch::Items(known)) => known.iter().any(|known| known.weak_eq(&tag)),
+        Some(IfNoneMatch::Items(known)) => known.iter().any(|known| known.weak_eq(tag)),
         None => false,
     };
     let mut response = if is_known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
@@ -111,17 +176,14 @@ fn serve(
     if is_known {
         return response.finish();
     }
-    response.content_type(content_type(path)).body(match file.data {
-        std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-        std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
-    })
+    response.content_type(content_type).body(content)
 }
 
-/// The first half of the content's SHA-256, computed when it was embedded.
-fn entity_tag(file: &EmbeddedFile) -> EntityTag {
+/// The first half of a content's SHA-256.
+pub(super) fn entity_tag(sha256: &[u8; 32]) -> EntityTag {
     use std::fmt::Write as _;
     let mut tag = String::new();
-    for byte in &file.metadata.sha256_hash()[..16] {
+    for byte in &sha256[..16] {
         write!(tag, "{byte:02x}").expect("writing to a string does not fail");
     }
     EntityTag::new_strong(tag)

@@ -2,35 +2,98 @@
 
 use std::error::Error;
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpResponse, HttpResponseBuilder, web};
 use leadtrail_domain::ports::{Durability, StoreError};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::collector::{Collector, Environment};
+use crate::description::{Answer as Described, Operation, Tag, written};
 use crate::server::State;
+
+/// Whether the process answers.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Liveness")]
+struct LiveBody {
+    #[schemars(extend("const" = "live"))]
+    status: &'static str,
+}
+
+/// Whether events can be taken.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Readiness")]
+struct ReadyBody {
+    #[schemars(extend("enum" = ["ready", "unavailable"]))]
+    status: &'static str,
+    /// Of the service.
+    version: &'static str,
+    store: StoreBody,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(tag = "status", rename_all = "snake_case")]
+#[schemars(rename = "StoreReadiness")]
+enum StoreBody {
+    /// It answers.
+    Ok {
+        /// What survives a crash of the machine: all that was answered (`full`), less (`relaxed`), or nothing.
+        #[schemars(extend("enum" = ["full", "relaxed", "none"]))]
+        durability: &'static str,
+        /// The settings that make it less than full.
+        relaxed_by: Vec<String>,
+    },
+    /// It does not.
+    Unavailable {
+        /// Why not.
+        problem: String,
+    },
+}
+
+pub(super) const LIVE: Operation = Operation {
+    id: "live",
+    tag: Tag::Health,
+    summary: "Whether the process answers",
+    detail: "",
+    path: None,
+    query: &[],
+    body: None,
+    answers: &[Described::json(StatusCode::OK, "It does.", written::<LiveBody>)],
+};
+
+pub(super) const READY: Operation = Operation {
+    id: "ready",
+    summary: "Whether events can be taken",
+    detail: "Asks the store, and waits two seconds for its answer.",
+    answers: &[
+        Described::json(StatusCode::OK, "They can.", written::<ReadyBody>),
+        Described::json(StatusCode::SERVICE_UNAVAILABLE, "The store does not answer.", written::<ReadyBody>),
+    ],
+    ..LIVE
+};
+
+/// For monitors of the tool that this replaces.
+pub(super) const READY_ALIAS: Operation =
+    Operation { id: "health", summary: "Whether events can be taken (older path)", ..READY };
 
 /// Whether the process answers at all.
 pub(super) async fn live() -> HttpResponse {
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({"status": "live"}))
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(LiveBody { status: "live" })
 }
 
 /// Whether events can be taken: the store answers in time.
 pub(super) async fn ready(state: web::Data<State>) -> HttpResponse {
     let collector = &state.collector;
     let asked = tokio::time::timeout(collector.settings.ready_timeout, ask(collector)).await;
-    let (mut response, body) = match asked {
+    let (mut response, status, store) = match asked {
         Ok(Ok(durability)) => {
             let (durability, relaxed_by) = match durability {
                 Durability::Full => ("full", Vec::new()),
                 Durability::Relaxed(reasons) => ("relaxed", reasons),
                 Durability::None => ("none", Vec::new()),
             };
-            let store = json!({"status": "ok", "durability": durability, "relaxed_by": relaxed_by});
-            (
-                HttpResponse::Ok(),
-                json!({"status": "ready", "version": env!("CARGO_PKG_VERSION"), "store": store}),
-            )
+            (HttpResponse::Ok(), "ready", StoreBody::Ok { durability, relaxed_by })
         }
         Ok(Err(error)) => {
             let cause: &dyn Error = &error;
@@ -49,6 +112,7 @@ pub(super) async fn ready(state: web::Data<State>) -> HttpResponse {
             unavailable("the store does not answer in time")
         }
     };
+    let body = ReadyBody { status, version: env!("CARGO_PKG_VERSION"), store };
     response.insert_header((CACHE_CONTROL, "no-store")).json(body)
 }
 
@@ -57,12 +121,9 @@ async fn ask(collector: &Collector) -> Result<Durability, StoreError> {
     collector.maintenance.durability().await
 }
 
-fn unavailable(problem: &str) -> (actix_web::HttpResponseBuilder, serde_json::Value) {
-    let store = json!({"status": "unavailable", "problem": problem});
-    (
-        HttpResponse::ServiceUnavailable(),
-        json!({"status": "unavailable", "version": env!("CARGO_PKG_VERSION"), "store": store}),
-    )
+fn unavailable(problem: &str) -> (HttpResponseBuilder, &'static str, StoreBody) {
+    let store = StoreBody::Unavailable { problem: problem.to_owned() };
+    (HttpResponse::ServiceUnavailable(), "unavailable", store)
 }
 
 /// An error with its causes, joined by colons.

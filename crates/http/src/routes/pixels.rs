@@ -3,27 +3,35 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
-use leadtrail_app::projects::{self, Change};
+use leadtrail_app::projects::{self, Change, NewPixelInput, PixelInput};
 use leadtrail_domain::id::{PixelId, ProjectId};
 use leadtrail_domain::ports::Created;
 use leadtrail_domain::project::{ConsentMode, Pixel, PixelSettings};
 use leadtrail_domain::time::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::asked::{Answer, Asked};
-use crate::listing::Listing;
+use crate::asked::{Answer, Asked, JSON, MERGE_PATCH};
+use crate::description::{
+    Answer as Described, Body, Header, Operation, PROJECT, Parameter, Tag, read, written,
+};
+use crate::listing::{LISTING, ListBody, Listing};
 use crate::problem::Problem;
 use crate::sender::random;
 
-/// A pixel on the wire.
-#[derive(Serialize)]
-struct PixelBody<'a> {
+/// What one site embeds.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Pixel")]
+pub(super) struct PixelBody<'a> {
     id: &'a PixelId,
     project_id: ProjectId,
+    /// Its name for people.
     name: &'a str,
     settings: &'a PixelSettings,
     created_at: Timestamp,
+    /// When it was archived; it then collects nothing.
     archived_at: Option<Timestamp>,
+    /// The line to put into the site's pages.
     snippet: String,
 }
 
@@ -41,11 +49,96 @@ impl<'a> PixelBody<'a> {
     }
 }
 
-#[derive(Serialize)]
-struct SnippetBody<'a> {
+/// How a site embeds a pixel.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Snippet")]
+pub(super) struct SnippetBody<'a> {
     pixel_id: &'a PixelId,
+    /// The line to put into the site's pages.
     snippet: String,
 }
+
+const PIXEL: Parameter = Parameter { name: "id", about: "The pixel's id.", schema: read::<PixelId> };
+const SHOWN: Described = Described::json(StatusCode::OK, "The pixel.", written::<PixelBody<'static>>);
+
+pub(super) const LIST: Operation = Operation {
+    id: "listPixels",
+    tag: Tag::Pixels,
+    summary: "List a project's pixels",
+    detail: "Archived ones too.",
+    path: Some(PROJECT),
+    query: LISTING,
+    body: None,
+    answers: &[Described::json(StatusCode::OK, "A page of pixels.", written::<ListBody<PixelBody<'static>>>)],
+};
+
+pub(super) const CREATE: Operation = Operation {
+    id: "createPixel",
+    tag: Tag::Pixels,
+    summary: "Create a pixel",
+    detail: "Repeatable: where the project has a pixel of the id already, that is answered as it is, and nothing is \
+             changed. Without an id, one is drawn at random.",
+    path: Some(PROJECT),
+    query: &[],
+    body: Some(Body {
+        media_types: JSON,
+        schema: |schemas| schemas.body::<NewPixelInput>("NewPixel", &["name"]),
+    }),
+    answers: &[
+        Described::json(StatusCode::CREATED, "The new pixel.", written::<PixelBody<'static>>)
+            .with(&[Header::Location]),
+        Described::json(StatusCode::OK, "The pixel that has the id.", written::<PixelBody<'static>>)
+            .with(&[Header::Location]),
+        Described::problem(StatusCode::CONFLICT, "Another project's pixel has the id."),
+    ],
+};
+
+pub(super) const SHOW: Operation = Operation {
+    id: "showPixel",
+    tag: Tag::Pixels,
+    summary: "Show a pixel",
+    detail: "",
+    path: Some(PIXEL),
+    query: &[],
+    body: None,
+    answers: &[SHOWN],
+};
+
+pub(super) const REPLACE: Operation = Operation {
+    id: "replacePixel",
+    summary: "Replace a pixel's name and settings",
+    detail: "Settings that are not named go to their defaults.",
+    body: Some(Body {
+        media_types: JSON,
+        schema: |schemas| schemas.body::<PixelInput>("PixelReplacement", &["name"]),
+    }),
+    ..SHOW
+};
+
+pub(super) const MERGE: Operation = Operation {
+    id: "changePixel",
+    summary: "Change parts of a pixel",
+    detail: "A JSON merge patch (RFC 7396): what is not named stays, and a setting that is null goes to its default.",
+    body: Some(Body {
+        media_types: MERGE_PATCH,
+        schema: |schemas| schemas.body::<PixelInput>("PixelChange", &[]),
+    }),
+    ..SHOW
+};
+
+pub(super) const ARCHIVE: Operation = Operation {
+    id: "archivePixel",
+    summary: "Archive a pixel",
+    detail: "It collects nothing any more; what was collected stays. One that is archived keeps its time.",
+    ..SHOW
+};
+
+pub(super) const SNIPPET: Operation = Operation {
+    id: "showSnippet",
+    summary: "Show how a site embeds a pixel",
+    answers: &[Described::json(StatusCode::OK, "The snippet.", written::<SnippetBody<'static>>)],
+    ..SHOW
+};
 
 pub(super) async fn list(asked: Asked) -> Answer {
     let listing = Listing::of(asked.request.query_string())?;

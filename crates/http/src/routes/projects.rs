@@ -3,27 +3,121 @@
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
-use leadtrail_app::projects::{self, Change};
+use leadtrail_app::projects::{self, Change, ProjectInput};
 use leadtrail_domain::id::{ProjectId, Slug};
 use leadtrail_domain::ports::Created;
 use leadtrail_domain::project::{Project, ProjectSettings};
 use leadtrail_domain::time::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
-use crate::asked::{Answer, Asked};
-use crate::listing::Listing;
+use crate::asked::{Answer, Asked, JSON, MERGE_PATCH};
+use crate::description::{Answer as Described, Body, Header, Operation, PROJECT, Tag, written};
+use crate::listing::{LISTING, ListBody, Listing};
 use crate::sender::random;
 
-/// A project on the wire.
-#[derive(Serialize)]
-struct ProjectBody<'a> {
+/// A client's account.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Project")]
+pub(super) struct ProjectBody<'a> {
     id: ProjectId,
+    /// Its short name, unique in the service; paths take it in the id's place.
     slug: &'a Slug,
+    /// Its name for people.
     name: &'a str,
     settings: &'a ProjectSettings,
     created_at: Timestamp,
+    /// When it was archived; its pixels then collect nothing.
     archived_at: Option<Timestamp>,
 }
+
+const SHOWN: Described = Described::json(StatusCode::OK, "The project.", written::<ProjectBody<'static>>);
+const TAKEN: Described = Described::problem(StatusCode::CONFLICT, "Another project has the slug.");
+
+pub(super) const LIST: Operation = Operation {
+    id: "listProjects",
+    tag: Tag::Projects,
+    summary: "List projects",
+    detail: "Archived ones too.",
+    path: None,
+    query: LISTING,
+    body: None,
+    answers: &[Described::json(
+        StatusCode::OK,
+        "A page of projects.",
+        written::<ListBody<ProjectBody<'static>>>,
+    )],
+};
+
+pub(super) const CREATE: Operation = Operation {
+    id: "createProject",
+    tag: Tag::Projects,
+    summary: "Create a project",
+    detail: "Repeatable: where a project has the slug already, that is answered as it is, and nothing is changed.",
+    path: None,
+    query: &[],
+    body: Some(Body {
+        media_types: JSON,
+        schema: |schemas| {
+            let reference = schemas.body::<ProjectInput>("NewProject", &["name"]);
+            let schema = schemas.added("NewProject");
+            schema["description"] =
+                json!("A slug is made of the name where none is given and the name allows it.");
+            schema["anyOf"] =
+                json!([{"required": ["slug"]}, {"properties": {"name": {"pattern": "[A-Za-z0-9]"}}}]);
+            reference
+        },
+    }),
+    answers: &[
+        Described::json(StatusCode::CREATED, "The new project.", written::<ProjectBody<'static>>)
+            .with(&[Header::Location]),
+        Described::json(StatusCode::OK, "The project that has the slug.", written::<ProjectBody<'static>>)
+            .with(&[Header::Location]),
+    ],
+};
+
+pub(super) const SHOW: Operation = Operation {
+    id: "showProject",
+    tag: Tag::Projects,
+    summary: "Show a project",
+    detail: "",
+    path: Some(PROJECT),
+    query: &[],
+    body: None,
+    answers: &[SHOWN],
+};
+
+pub(super) const REPLACE: Operation = Operation {
+    id: "replaceProject",
+    summary: "Replace a project's name, slug and settings",
+    detail: "Settings that are not named go to their defaults. With a key that is bound to the project the slug stays.",
+    body: Some(Body {
+        media_types: JSON,
+        schema: |schemas| schemas.body::<ProjectInput>("ProjectReplacement", &["name", "slug"]),
+    }),
+    answers: &[SHOWN, TAKEN],
+    ..SHOW
+};
+
+pub(super) const MERGE: Operation = Operation {
+    id: "changeProject",
+    summary: "Change parts of a project",
+    detail: "A JSON merge patch (RFC 7396): what is not named stays, and a setting that is null goes to its default.",
+    body: Some(Body {
+        media_types: MERGE_PATCH,
+        schema: |schemas| schemas.body::<ProjectInput>("ProjectChange", &[]),
+    }),
+    answers: &[SHOWN, TAKEN],
+    ..SHOW
+};
+
+pub(super) const ARCHIVE: Operation = Operation {
+    id: "archiveProject",
+    summary: "Archive a project",
+    detail: "Its pixels collect nothing any more; what was collected stays. One that is archived keeps its time.",
+    ..SHOW
+};
 
 impl<'a> ProjectBody<'a> {
     fn of(project: &'a Project) -> Self {

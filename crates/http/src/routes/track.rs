@@ -1,5 +1,6 @@
 //! `POST /api/track`: one event, or a batch.
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue, SET_COOKIE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::future::join_all;
@@ -7,10 +8,15 @@ use leadtrail_domain::event::{RawEvent, Unwanted};
 use leadtrail_domain::id::{EventId, SessionId, VisitorCookie, VisitorId};
 use leadtrail_domain::touch::Attribution;
 use leadtrail_domain::visit::Answer;
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 
+use crate::description::{
+    Answer as Described, Body, Content, Header, LIMITED, Operation, Tag, read, written,
+};
 use crate::limits::Allowance;
-use crate::message::{Message, Text};
+use crate::message::{BATCH_EVENTS_MAX, Message, Text};
 use crate::refusal::{Refusal, RefusalBody};
 use crate::sender::Sender;
 use crate::server::State;
@@ -21,12 +27,17 @@ use crate::{access, body, cors};
 pub(super) const X_LEADTRAIL_DROPPED: HeaderName = HeaderName::from_static("x-leadtrail-dropped");
 
 /// What one event of a batch is answered.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BatchItem")]
 #[serde(untagged)]
 enum ItemBody<'a> {
     Stored(StoredBody<'a>),
+    /// The project does not want it kept.
     Dropped {
+        #[schemars(extend("const" = true))]
         success: bool,
+        /// Why.
+        #[schemars(extend("enum" = ["bot", "gpc"]))]
         dropped: &'static str,
         /// Of a bot: what gave it away.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,22 +46,103 @@ enum ItemBody<'a> {
     Refused(RefusalBody<'a>),
 }
 
-#[derive(Serialize)]
+/// An event that is stored.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "StoredEvent")]
 struct StoredBody<'a> {
+    #[schemars(extend("const" = true))]
     success: bool,
     event_id: EventId,
+    /// Absent where the visit may not be linked to others.
     visitor_id: Option<VisitorId>,
     session_id: Option<SessionId>,
+    /// What the visitor is recognised by.
     visitor_cookie: Option<&'a VisitorCookie>,
     attribution: &'a Attribution,
+    /// Whether the event was stored before.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
 }
 
-#[derive(Serialize)]
+/// The answers to a batch, in its order.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BatchAnswer")]
 struct BatchBody<'a> {
+    #[schemars(extend("const" = true))]
     success: bool,
     results: Vec<ItemBody<'a>>,
+}
+
+pub(super) const POST: Operation = Operation {
+    id: "track",
+    tag: Tag::Collecting,
+    summary: "Take in one event, or a batch",
+    detail: "Answered once it is durable. An event whose id is stored already is answered as it was, and marked as a \
+             duplicate. An event of a batch that is wrong costs no other. A server sends a key of scope `ingest` along, \
+             so that its own user agent makes no bot of its visitors.",
+    path: None,
+    query: &[],
+    body: Some(Body {
+        media_types: &["application/json", "text/plain"],
+        schema: |schemas| {
+            let event = read::<RawEvent<'static>>(schemas);
+            let batch = json!({"type": "array", "items": event, "maxItems": BATCH_EVENTS_MAX});
+            let batch = json!({
+                "type": "object", "properties": {"batch": batch}, "required": ["batch"],
+                "description": "Several events, 1 MiB at most.",
+            });
+            schemas.add("Message", json!({"anyOf": [event, batch]}))
+        },
+    }),
+    answers: &[
+        Described::json(StatusCode::OK, "It is stored; or each event of the batch is answered.", |schemas| {
+            let (one, batch) =
+                (written::<StoredBody<'static>>(schemas), written::<BatchBody<'static>>(schemas));
+            json!({"anyOf": [one, batch]})
+        }),
+        Described::empty(
+            StatusCode::NO_CONTENT,
+            "The project does not want it kept: a bot, or Global Privacy Control.",
+        )
+        .with(&[Header::Dropped]),
+        refused(StatusCode::BAD_REQUEST, "It is no event, or its pixel collects nothing."),
+        refused(StatusCode::FORBIDDEN, "The pixel is not for this site."),
+        refused(StatusCode::REQUEST_TIMEOUT, "The body did not arrive in time."),
+        refused(StatusCode::PAYLOAD_TOO_LARGE, "The event is larger than 64 KiB, or the batch than 1 MiB."),
+        refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "The body is neither JSON nor text, or is compressed."),
+        refused(
+            StatusCode::TOO_MANY_REQUESTS,
+            "The client sends more often than it may: to be sent again later.",
+        )
+        .with(LIMITED),
+        refused(StatusCode::SERVICE_UNAVAILABLE, "It cannot be stored now: to be sent again as it is.")
+            .with(&[Header::RetryAfter]),
+    ],
+};
+
+pub(super) const PREFLIGHT: Operation = Operation {
+    id: "trackPreflight",
+    tag: Tag::Collecting,
+    summary: "Ask whether a page may send events",
+    detail: "What browsers ask by themselves before some requests to another origin.",
+    path: None,
+    query: &[],
+    body: None,
+    answers: &[Described::empty(StatusCode::NO_CONTENT, "It may.")],
+};
+
+/// The same at the path of the tool that this replaces.
+pub(super) const POST_ALIAS: Operation =
+    Operation { id: "trackAlias", summary: "Take in one event, or a batch (older path)", ..POST };
+
+pub(super) const PREFLIGHT_ALIAS: Operation = Operation {
+    id: "trackAliasPreflight",
+    summary: "Ask whether a page may send events (older path)",
+    ..PREFLIGHT
+};
+
+const fn refused(status: StatusCode, about: &'static str) -> Described {
+    Described { status, about, content: Content::Json(written::<RefusalBody<'static>>), headers: &[] }
 }
 
 pub(super) async fn preflight(state: web::Data<State>, request: HttpRequest) -> HttpResponse {

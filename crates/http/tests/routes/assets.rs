@@ -79,7 +79,7 @@ async fn the_front_page_says_what_this_is_and_its_version() {
 #[tokio::test]
 async fn pages_hold_nothing_that_their_policy_forbids() {
     let service = with_demo_site().await;
-    for path in ["/", "/demo/", "/demo/index.html", "/demo/contact.html", "/demo/thanks.html"] {
+    for path in ["/", "/docs", "/demo/", "/demo/index.html", "/demo/contact.html", "/demo/thanks.html"] {
         let reply = service.get(path).await;
         assert_eq!(reply.status, StatusCode::OK, "{path}");
         assert!(reply.header("content-security-policy").is_some(), "{path}");

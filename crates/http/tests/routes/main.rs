@@ -8,6 +8,7 @@ mod clients;
 mod connections;
 mod cookies;
 mod cors;
+mod described;
 mod events;
 mod framing;
 mod headers;

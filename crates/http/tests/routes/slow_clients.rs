@@ -115,7 +115,14 @@ async fn send_until_hung_up_on(service: &Service, request: &str) {
 
 #[tokio::test]
 async fn who_does_not_read_is_hung_up_on_whatever_the_answers_are() {
-    let service = impatient().await;
+    // However long a connection that is read from may be idle.
+    let settings = HttpSettings {
+        read_timeout: BRIEF,
+        keep_alive: PATIENCE * 6,
+        head_timeout: PATIENCE * 6,
+        ..HttpSettings::default()
+    };
+    let service = Service::with(Setup { settings, ..Setup::default() }).await;
     let starts = [
         "GET /static/pixel.js",
         "GET /nowhere",

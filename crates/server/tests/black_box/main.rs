@@ -7,6 +7,7 @@ mod commands;
 mod crash;
 mod doctor;
 mod load;
+mod log_lines;
 mod metrics;
 mod process;
 mod proxy;

@@ -58,7 +58,8 @@ fn picture(of: &str, name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("demo-{of}-{name}.png"))
 }
 
-fn is_quiet(page: &mut Page) -> Result<()> {
+/// Nothing was said on the console, thrown or shown; what a page's policy forbids is said there, too.
+pub(crate) fn is_quiet(page: &mut Page) -> Result<()> {
     let nothing: [String; 0] = [];
     assert_eq!(page.console_messages()?, nothing);
     assert_eq!(page.exceptions()?, nothing);

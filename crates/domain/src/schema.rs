@@ -1,0 +1,107 @@
+//! JSON Schemas of what is read from texts: they say what the parsers take, so that who keeps to a schema is not
+//! refused. Behind the feature `schema`.
+
+use std::borrow::Cow;
+
+use chrono_tz::TZ_VARIANTS;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use crate::crm::FieldName;
+use crate::id::{PixelId, Slug, VisitorCookie};
+use crate::sync::fields;
+use crate::time::{Span, Timestamp};
+use crate::web_url::HostPattern;
+
+macro_rules! texts {
+    ($($name:ident: $schema:expr;)+) => {$(
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_generator: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        }
+    )+};
+}
+
+texts! {
+    PixelId: json_schema!({
+        "type": "string",
+        "description": "The public name of a pixel, as it stands in the pages it counts.",
+        "pattern": "^[A-Za-z0-9_-]{1,64}$",
+        "examples": ["px_0123456789abcdef"],
+    });
+    VisitorCookie: json_schema!({
+        "type": "string",
+        "description": "The value of the visitor's cookie.",
+        "pattern": "^[A-Za-z0-9_-]{8,64}$",
+    });
+    Slug: json_schema!({
+        "type": "string",
+        "description": "A short name.",
+        "pattern": "^[A-Za-z0-9_-]{1,64}$",
+        "examples": ["acme"],
+    });
+    Timestamp: json_schema!({
+        "type": "string",
+        "format": "date-time",
+        "description": "An instant; any offset is read, UTC with microseconds is written.",
+        "examples": ["2026-11-23T08:15:00.000000Z"],
+    });
+    Span: json_schema!({
+        "type": "string",
+        "description": "A length of time, at most ten years: whole numbers with the units d, h, m, s and ms.",
+        "pattern": SPAN,
+        "minLength": 2,
+        "examples": ["7m", "1h30m", "2d"],
+    });
+    HostPattern: json_schema!({
+        "type": "string",
+        "description": "A host name without scheme, port or path, or `*.` and a host name for all below it; an \
+                        internationalised name is kept as its punycode.",
+        "pattern": HOST_PATTERN,
+        "examples": ["www.example.com", "*.example.com"],
+    });
+    FieldName: json_schema!({
+        "type": "string",
+        "description": "One of our fields.",
+        "enum": fields::all().map(|spec| spec.name).collect::<Vec<_>>(),
+    });
+    TimeZone: json_schema!({
+        "type": "string",
+        "description": "A name of the IANA time zone database.",
+        "enum": TZ_VARIANTS.iter().map(|zone| zone.name()).collect::<Vec<_>>(),
+    });
+}
+
+/// One count of one unit, or each unit once, largest first, in the form that is written.
+const SPAN: &str = "^([0-9]{1,8}(ms|s)|[0-9]{1,6}m|[0-9]{1,4}h|\
+                    (([0-9]{1,3}|[12][0-9]{3}|3[0-5][0-9]{2}|36[0-4][0-9]|365[0-2])d)?\
+                    ((1?[0-9]|2[0-3])h)?([1-5]?[0-9]m)?([1-5]?[0-9]s)?([0-9]{1,3}ms)?|3653d)$";
+
+/// What is in no host name is excluded; which of the others are host names, no pattern says.
+const HOST_PATTERN: &str = "^\\s*(\\*\\.)?[^\\u0000-\\u0020\"#/:<>?@\\\\^`{|}*\\u007f]+\\s*$|^\\s*(\\*\\.)?\\[[0-9A-Fa-f:.]+\\]\\s*$";
+
+/// The name of a time zone.
+pub(crate) struct TimeZone;
+
+/// Texts without control characters that are neither empty nor padded with white space.
+const PLAIN: &str = "^[^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]\
+                     ([^\\u0000-\\u001f\\u007f-\\u009f]*\
+                     [^\\u0000-\\u0020\\u007f-\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000])?$";
+
+/// Names of a form's fields, as [`PixelSettings`](crate::project::PixelSettings) has them.
+pub(crate) fn form_fields(_generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 20,
+        "items": {"type": "string", "pattern": PLAIN, "maxLength": 100},
+    })
+}
+
+/// The name or key of a CRM's field.
+pub(crate) fn crm_field(_generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["string", "null"], "pattern": PLAIN, "maxLength": 200})
+}
