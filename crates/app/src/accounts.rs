@@ -8,8 +8,10 @@ use leadtrail_domain::ports::{Crm, StoreError};
 use leadtrail_domain::project::Account;
 use leadtrail_domain::sync::account::{AccountState, BreakerSettings, Report, Room, Standing, Ticket};
 use leadtrail_domain::time::Timestamp;
+use metrics::gauge;
 
 use crate::connections::OwnConnections;
+use crate::measures;
 
 /// The CRM connections: those of the service by name, and the projects' own.
 pub struct Accounts {
@@ -80,6 +82,20 @@ impl Accounts {
     pub fn open(&self) -> Vec<Arc<Connected>> {
         let own: Vec<_> = self.opened().values().map(|(_set_at, connected)| Arc::clone(connected)).collect();
         self.service.values().cloned().chain(own).collect()
+    }
+
+    /// Measures how each open connection stands, and what is left of its budget.
+    pub(crate) fn measure(&self, now: Timestamp) {
+        for connected in self.open() {
+            let (account, standing) = (connected.account.to_string(), connected.standing(now).as_str());
+            for one in Standing::NAMES {
+                let is_it = if one == standing { 1.0 } else { 0.0 };
+                gauge!(measures::CRM_STANDING, "account" => account.clone(), "standing" => one).set(is_it);
+            }
+            if let Some(budget) = connected.crm.budget() {
+                gauge!(measures::CRM_BUDGET, "account" => account).set(measures::number(budget.remaining));
+            }
+        }
     }
 
     fn opened(&self) -> MutexGuard<'_, BTreeMap<ProjectId, (Timestamp, Arc<Connected>)>> {

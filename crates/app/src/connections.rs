@@ -37,6 +37,12 @@ struct Plain<'a> {
 #[derive(Clone)]
 pub struct SealKey(XChaCha20Poly1305);
 
+impl std::fmt::Debug for SealKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SealKey(***)")
+    }
+}
+
 /// A sealed connection that cannot be read: the key is another one, or the row is damaged or another project's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the CRM connection cannot be unsealed: is the key (crm.connection_key) the one it was sealed with?")]

@@ -2,14 +2,14 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use leadtrail_app::projects::NewPixelInput;
-use leadtrail_app::sync_loop::{Accounts, SyncOutcome};
+use leadtrail_app::sync_loop::SyncOutcome;
 use leadtrail_crm_sandbox::{NewPerson, SandboxCrm};
 use leadtrail_domain::event::{EventKind, StoredEvent};
-use leadtrail_domain::project::default_account;
 use leadtrail_domain::sync::NextStep;
 use leadtrail_domain::time::Timestamp;
 use tokio::sync::broadcast::Receiver;
@@ -82,7 +82,7 @@ pub(super) async fn run(
             })?;
         }
     }
-    let service = start(&settings, &stores, &sandbox, &measures, args.bind).await?;
+    let service = start(&settings, &stores, &measures, args.bind).await?;
     introduce(service.address, folder.path())?;
     let view = View { sandbox, last_session: None };
     let watching = tokio::spawn(view.run(service.ingest.watch(), service.sync.watch()));
@@ -98,21 +98,18 @@ pub(super) async fn run(
 async fn start(
     settings: &Settings,
     stores: &wiring::Stores,
-    sandbox: &SandboxCrm,
     measures: &Measures,
     bind: Option<SocketAddr>,
 ) -> anyhow::Result<Service> {
-    let accounts = || -> Accounts {
-        let crm: std::sync::Arc<dyn leadtrail_domain::ports::Crm> = std::sync::Arc::new(sandbox.clone());
-        Accounts::from([(default_account(), crm)])
-    };
+    let accounts = Arc::new(wiring::accounts(settings, stores)?);
     let usual = BIND.parse()?;
     let is_taken = |error: &anyhow::Error| {
         error.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::AddrInUse)
     };
-    match Service::start(settings, stores, accounts(), measures, bind.unwrap_or(usual), true).await {
+    match Service::start(settings, stores, Arc::clone(&accounts), measures, bind.unwrap_or(usual), true).await
+    {
         Err(error) if bind.is_none() && is_taken(&error) => {
-            Service::start(settings, stores, accounts(), measures, ([127, 0, 0, 1], 0).into(), true).await
+            Service::start(settings, stores, accounts, measures, ([127, 0, 0, 1], 0).into(), true).await
         }
         started => started,
     }
