@@ -50,6 +50,11 @@ impl Accounts {
         self.service.keys()
     }
 
+    /// Where the projects' own connections are.
+    pub fn own_connections(&self) -> Option<&OwnConnections> {
+        self.own.as_ref()
+    }
+
     /// A connection, opened where it is not yet, or was set anew; `None` where it is not set up.
     ///
     /// # Errors

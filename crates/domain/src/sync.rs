@@ -6,6 +6,7 @@ pub mod health;
 pub mod mapping;
 pub mod matching;
 pub mod plan;
+pub mod preview;
 pub mod schedule;
 
 use std::collections::BTreeMap;
