@@ -5,13 +5,16 @@ use std::sync::Arc;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use leadtrail_domain::id::ProjectId;
-use leadtrail_domain::ports::{Connections, Crm, SealedConnection, StoreError};
+use leadtrail_domain::ports::{Connections, Crm, Projects, SealedConnection, StoreError};
+use leadtrail_domain::project::{Project, own_account};
 use leadtrail_domain::time::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use crate::access::View;
 use crate::input::{Invalid, Problems};
-use crate::projects::ManageError;
+use crate::projects::{self, Change, ManageError, ProjectInput};
 
 /// Bytes of the random part of a sealed connection.
 pub const NONCE_BYTES: usize = 24;
@@ -197,6 +200,16 @@ impl OwnConnections {
     pub async fn remove(&self, project: ProjectId) -> Result<bool, StoreError> {
         self.connections.remove_connection(project).await
     }
+}
+
+/// Lets a project use its own connection.
+///
+/// # Errors
+/// `Gone`; `Store`.
+pub async fn use_own(projects: &dyn Projects, project: Project) -> Result<Project, ManageError> {
+    let settings = Some(json!({ "crm": { "account": own_account() } }));
+    let input = ProjectInput { settings, ..ProjectInput::default() };
+    projects::update(projects, View::All, project, input.into(), Change::Merge).await
 }
 
 fn host(base_url: &str) -> String {
