@@ -127,7 +127,10 @@ impl From<AttemptRecord> for AttemptShown {
 pub fn plain(value: &FieldValue) -> Value {
     match value {
         FieldValue::Text(text) | FieldValue::Choice(text) => Value::from(text.as_str()),
-        FieldValue::Number(number) => Value::from(*number),
+        // Whole ones without a fraction, as people write them.
+        FieldValue::Number(number) => {
+            number.to_string().parse::<i64>().map_or_else(|_has_a_fraction| Value::from(*number), Value::from)
+        }
         FieldValue::Date(date) => Value::from(date.to_string()),
         FieldValue::Null => Value::Null,
     }

@@ -1,12 +1,14 @@
 //! The table of routes.
 
 mod assets;
+mod connection;
 mod health;
 mod keys;
 mod metrics;
 mod pixel_gif;
 mod pixels;
 mod projects;
+mod sync;
 mod track;
 
 use std::future::ready;
@@ -147,6 +149,9 @@ const fn from_near(verb: Verb, path: &'static str, handler: LocalHandler) -> Row
 const LOOK: &[Scope] = &[Scope::Read, Scope::Manage];
 const MANAGE: &[Scope] = &[Scope::Manage];
 const ADMIN: &[Scope] = &[Scope::Admin];
+const SYNC: &[Scope] = &[Scope::Sync];
+/// Whoever sets a connection may look whether it is fit.
+const SYNC_OR_MANAGE: &[Scope] = &[Scope::Sync, Scope::Manage];
 
 /// What every service answers. Rows of one path stand together; of two paths that match, the first is taken.
 const TABLE: &[Row] = &[
@@ -181,6 +186,15 @@ const TABLE: &[Row] = &[
     by_key(Verb::Post, "/api/projects/{id}/pixels", MANAGE, Reach::Named, |asked| {
         Box::pin(pixels::create(asked))
     }),
+    by_key(Verb::Read, "/api/projects/{id}/connection", MANAGE, Reach::Named, |asked| {
+        Box::pin(connection::show(asked))
+    }),
+    by_key(Verb::Put, "/api/projects/{id}/connection", MANAGE, Reach::Named, |asked| {
+        Box::pin(connection::put(asked))
+    }),
+    by_key(Verb::Delete, "/api/projects/{id}/connection", MANAGE, Reach::Named, |asked| {
+        Box::pin(connection::remove(asked))
+    }),
     by_key(Verb::Read, "/api/pixels/{id}/snippet", LOOK, Reach::Named, |asked| {
         Box::pin(pixels::snippet(asked))
     }),
@@ -188,6 +202,15 @@ const TABLE: &[Row] = &[
     by_key(Verb::Post, "/api/keys", ADMIN, Reach::View, |asked| Box::pin(keys::create(asked))),
     by_key(Verb::Read, "/api/keys/{id}", ADMIN, Reach::Named, |asked| Box::pin(keys::show(asked))),
     by_key(Verb::Delete, "/api/keys/{id}", ADMIN, Reach::Named, |asked| Box::pin(keys::revoke(asked))),
+    by_key(Verb::Read, "/api/sync/jobs", SYNC, Reach::View, |asked| Box::pin(sync::list(asked))),
+    by_key(Verb::Read, "/api/sync/jobs/{id}", SYNC, Reach::Named, |asked| Box::pin(sync::show(asked))),
+    by_key(Verb::Post, "/api/sync/jobs/{id}/replay", SYNC, Reach::Named, |asked| {
+        Box::pin(sync::replay(asked))
+    }),
+    by_key(Verb::Post, "/api/sync/jobs/{id}/hold", SYNC, Reach::Named, |asked| Box::pin(sync::hold(asked))),
+    by_key(Verb::Post, "/api/sync/jobs/{id}/skip", SYNC, Reach::Named, |asked| Box::pin(sync::skip(asked))),
+    by_key(Verb::Read, "/api/sync/health", SYNC, Reach::View, |asked| Box::pin(sync::health(asked))),
+    by_key(Verb::Read, "/api/crm/verify", SYNC_OR_MANAGE, Reach::View, |asked| Box::pin(sync::verify(asked))),
     open(Verb::Read, "/static/pixel.js", |route| route.to(assets::pixel_script)),
     open(Verb::Read, "/px.js", |route| route.to(assets::pixel_script)),
     open(Verb::Read, "/static/{name}", |route| route.to(assets::of_index)),

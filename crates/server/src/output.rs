@@ -66,6 +66,12 @@ pub(crate) fn shown_value(value: &serde_json::Value, chars_max: usize) -> String
     }
 }
 
+/// A count with its unit, which takes an `s` but for one.
+pub(crate) fn counted(count: impl TryInto<u64>, unit: &str) -> String {
+    let count = count.try_into().unwrap_or(u64::MAX);
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Prints a result: as one line of JSON, or as the text for people.
 pub(crate) fn result(
     format: Format,

@@ -17,3 +17,4 @@ mod log;
 mod managing;
 mod service;
 mod slow_clients;
+mod sync;

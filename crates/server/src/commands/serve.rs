@@ -96,6 +96,8 @@ impl Service {
             pixels: Pixels::new(Arc::clone(&stores.projects), service),
             projects: Arc::clone(&stores.projects),
             keys: Arc::clone(&stores.keys),
+            jobs: Arc::clone(&stores.jobs),
+            accounts: Arc::clone(&accounts),
             access: Access::new(Arc::clone(&stores.keys)),
             enrich: knowledge.clone(),
             clock: Arc::clone(&stores.clock),

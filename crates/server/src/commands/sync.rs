@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{find_project, now};
 use crate::cli::{ActArgs, JobsArgs, Moment, SyncCommand};
-use crate::output::{self, Format, row, shown_at, shown_value, table};
+use crate::output::{self, Format, counted, row, shown_at, shown_value, table};
 use crate::settings::Settings;
 use crate::wiring::{self, Stores};
 
@@ -157,7 +157,8 @@ pub(super) fn described(detail: &JobDetail, email: Option<&str>) -> String {
     }
     let mut text = table(&head);
     for attempt in &detail.attempts {
-        text.push_str(&format!("\n\n{}  {}  {}", shown_at(attempt.at), attempt.status, attempt.note));
+        let note = shown_value(&Value::from(attempt.note.as_str()), 2 * VALUE_CHARS_MAX);
+        text.push_str(&format!("\n\n{}  {}  {note}", shown_at(attempt.at), attempt.status));
         for step in &attempt.steps {
             let asked = shown_value(&Value::from(step.asked.as_str()), 2 * VALUE_CHARS_MAX);
             text.push_str(&format!("\n    {asked}: {}", step.answered));
@@ -190,13 +191,13 @@ async fn act(stores: &Stores, action: JobAction, args: &ActArgs) -> anyhow::Resu
     if !args.yes {
         output::result(format, &json!({ "action": name, "count": count, "done": false }), || match count {
             0 => format!("there is nothing to {name}"),
-            count => format!("{count} jobs of {} to {name}; do it with --yes", project.slug),
+            count => format!("{} of {} to {name}; do it with --yes", counted(count, "job"), project.slug),
         })?;
         return Ok(if count == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let done = all(stores, project.id, &filter, action).await?;
     let value = json!({ "action": name, "count": done, "done": true });
-    output::result(format, &value, || format!("{done} jobs of {}: {name}", project.slug))?;
+    output::result(format, &value, || format!("{name}: {} of {}", counted(done, "job"), project.slug))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{find_project, sync};
 use crate::cli::WhyArgs;
-use crate::output::{self, Format, row, shown_at, table};
+use crate::output::{self, Format, counted, row, shown_at, table};
 use crate::settings::Settings;
 use crate::wiring;
 
@@ -43,13 +43,15 @@ pub(super) async fn run(settings: &Settings, args: &WhyArgs) -> anyhow::Result<E
 }
 
 fn described(why: &Why) -> String {
+    let touches = why.touches.len();
+    let known = format!("{touches} {}", if touches == 1 { "touch" } else { "touches" });
     let head = table(&[
         row(["lead", &why.lead_id.to_string()]),
         row(["e-mail", &why.email]),
         row(["form", &format!("{} on pixel {}", shown_at(why.occurred_at), why.pixel_id)]),
         row(["event", &why.event_id.to_string()]),
         row(["rule", why.rule]),
-        row(["known", &format!("{} events, {} touches", why.events, why.touches.len())]),
+        row(["known", &format!("{}, {}", counted(why.events, "event"), known)]),
     ]);
     let touches = if why.touches.is_empty() {
         "  none".to_owned()
