@@ -5,17 +5,20 @@ use std::sync::Arc;
 
 use leadtrail_domain::crm::{CrmField, CrmFieldKind, FieldName, PersonQuery};
 use leadtrail_domain::email::EmailAddress;
-use leadtrail_domain::ports::{CrmError, RateScope, StoreError};
+use leadtrail_domain::ports::{CrmError, Page, Projects, RateScope, StoreError};
 use leadtrail_domain::project::{Account, Project};
 use leadtrail_domain::sync::mapping::{self, Finding, Severity};
 use leadtrail_domain::time::Timestamp;
 use serde::Serialize;
 
 use crate::accounts::{Accounts, Connected};
+use crate::cause::cause;
 
 /// How many custom fields the smallest plan of Pipedrive has room for, over everything in the account (its knowledge
 /// base, 2026-08).
 pub const FIELDS_OF_SMALLEST_PLAN: usize = 30;
+/// How many projects are read at a time.
+const PROJECTS_PAGE: u32 = 200;
 /// Whom nobody is: searched for to see whether searching is allowed.
 const NOBODY: &str = "leadtrail-probe@example.com";
 
@@ -121,6 +124,48 @@ pub async fn verify(accounts: &Accounts, project: &Project, now: Timestamp) -> R
     verified.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     verified.ok = !mapping::is_refused(&verified.findings);
     Ok(verified)
+}
+
+/// Looks once at the mapping of every project whose leads are told, and logs what its owner should know: at the start of
+/// the service, before a lead shows it. Only the lists of fields are asked for.
+pub async fn report_mappings(projects: Arc<dyn Projects>, accounts: Arc<Accounts>) {
+    let mut page = Page::first(PROJECTS_PAGE);
+    loop {
+        let found = match projects.projects(&page).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(error = cause(&error), "the field mappings were not looked at");
+                return;
+            }
+        };
+        page.after = found.last().map(|project| project.id);
+        for project in found.iter().filter(|one| one.archived_at.is_none() && one.settings.crm.enabled) {
+            let account = Account::of(project.id, &project.settings.crm.account);
+            let Ok(Some(connected)) = accounts.connected(&account).await else { continue };
+            match connected.crm.list_fields().await {
+                Ok(fields) => report(project, &mapping::check(&project.settings.crm, &fields)),
+                Err(error) => {
+                    tracing::warn!(project.id = %project.id, %account, error = cause(&error),
+                        "the CRM does not tell its fields");
+                }
+            }
+        }
+        if page.after.is_none() {
+            return;
+        }
+    }
+}
+
+fn report(project: &Project, findings: &[Finding]) {
+    for finding in findings.iter().filter(|finding| finding.severity != Severity::Note) {
+        tracing::warn!(
+            project.id = %project.id,
+            severity = ?finding.severity,
+            finding = finding.what,
+            mend = finding.mend,
+            "a field mapping should be looked at"
+        );
+    }
 }
 
 async fn look(connected: &Connected, project: &Project, now: Timestamp, verified: &mut Verified) {

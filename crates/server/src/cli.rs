@@ -38,7 +38,7 @@ Settings come from --config FILE and the environment (LEADTRAIL__SECTION__KEY); 
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     /// A file of settings (TOML); the environment and flags override it
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "LEADTRAIL_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// The store: sqlite:PATH, `postgres://USER:PASSWORD@HOST/DATABASE` or memory:
     #[arg(long, global = true, value_name = "URL")]

@@ -9,7 +9,7 @@ use leadtrail_app::accounts::Accounts;
 use leadtrail_app::ingest::{Ingest, IngestTasks};
 use leadtrail_app::pixels::{Pixels, ServicePolicy};
 use leadtrail_app::sync_loop::{self, SyncLoop};
-use leadtrail_app::{shutdown, upkeep};
+use leadtrail_app::{crm_account, shutdown, upkeep};
 use leadtrail_enrich::Knowledge;
 use leadtrail_http::{Collector, FILES_PER_CONNECTION, HttpSettings, raise_open_files};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -63,7 +63,7 @@ pub(super) struct Service {
     ingesting: IngestTasks,
     syncing: JoinHandle<()>,
     /// What goes on by itself and may end at any moment.
-    keeping: [JoinHandle<()>; 3],
+    keeping: [JoinHandle<()>; 4],
     trigger: shutdown::Trigger,
 }
 
@@ -123,6 +123,7 @@ impl Service {
             let (sync, due) = (Arc::clone(&sync), due.clone());
             async move { sync.run(due).await }
         });
+        let reported = Arc::clone(&accounts);
         let keeping = [
             tokio::spawn(upkeep::run(
                 Arc::clone(&stores.maintenance),
@@ -136,6 +137,7 @@ impl Service {
                 due,
             )),
             tokio::spawn(measures.clone().keep_sorted()),
+            tokio::spawn(crm_account::report_mappings(Arc::clone(&stores.projects), reported)),
         ];
         let serving = tokio::spawn(server);
         Ok(Self { address, ingest, sync, http, serving, ingesting, syncing, keeping, trigger })
