@@ -141,20 +141,21 @@ impl Connected {
         };
         let (account, name) = (&self.account, after.as_str());
         match (before, after) {
-            (Standing::Refused(_), Standing::Refused(_)) => {}
+            (Standing::Refused(_), Standing::Refused(_))
+            | (Standing::Open(_), Standing::Open(_))
+            | (Standing::Limited(..), Standing::Limited(..))
+            | (Standing::Ready, Standing::Ready) => {}
             (_, Standing::Refused(_)) => {
                 tracing::error!(%account, "the CRM refuses the credentials; jobs wait until they are mended");
             }
-            (Standing::Open(_), Standing::Open(_)) => {}
             (_, Standing::Open(_)) => {
-                tracing::warn!(%account, "the CRM keeps failing; it is left alone for a while")
+                tracing::warn!(%account, "the CRM keeps failing; it is left alone for a while");
             }
-            (Standing::Limited(..), Standing::Limited(..)) | (Standing::Ready, Standing::Ready) => {}
             (_, Standing::Limited(until, scope)) => {
                 tracing::warn!(%account, %until, ?scope, "the CRM limits requests; jobs wait");
             }
             (_, Standing::Ready | Standing::HalfOpen) => {
-                tracing::info!(%account, standing = name, "the CRM answers")
+                tracing::info!(%account, standing = name, "the CRM answers");
             }
         }
     }

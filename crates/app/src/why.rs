@@ -157,7 +157,7 @@ fn shown(touch: &Touch, lead: &Lead, chosen: Option<&Touch>) -> TouchShown {
         source: attribution.source,
         medium: attribution.medium,
         campaign: attribution.campaign,
-        click_ids: touch.click_ids.iter().map(|id| id.parameter.to_string()).collect(),
+        click_ids: touch.click_ids.iter().map(|id| id.parameter.clone()).collect(),
         landing_page: touch.landing_page.clone(),
         note: note(touch, lead, chosen.is_some_and(is_same)),
         is,

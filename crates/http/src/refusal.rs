@@ -199,8 +199,9 @@ impl From<IngestError> for Refusal {
     fn from(error: IngestError) -> Self {
         let outcome = Outcome::from(&error);
         match error {
-            IngestError::Shed { retry_after } => Self::later("too busy", outcome, retry_after),
-            IngestError::Busy { retry_after } => Self::later("too busy", outcome, retry_after),
+            IngestError::Shed { retry_after } | IngestError::Busy { retry_after } => {
+                Self::later("too busy", outcome, retry_after)
+            }
             IngestError::Unavailable { retry_after } => {
                 Self::later("temporarily unavailable", outcome, retry_after)
             }

@@ -607,7 +607,7 @@ pub(crate) enum ConnectionCommand {
         /// The project's id or slug
         #[arg(long)]
         project: String,
-        /// The company's name at Pipedrive, or https://COMPANY.pipedrive.com
+        /// The company's name at Pipedrive, or `https://COMPANY.pipedrive.com`
         #[arg(long, value_name = "NAME|URL")]
         company: String,
         /// The file that holds the API token; otherwise it is read from standard input

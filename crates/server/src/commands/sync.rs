@@ -155,14 +155,15 @@ pub(super) fn described(detail: &JobDetail, email: Option<&str>) -> String {
         let persons: Vec<&str> = job.persons.iter().map(|person| person.0.as_str()).collect();
         head.push(row(["persons", &persons.join(", ")]));
     }
-    let mut text = table(&head);
+    let mut parts = vec![table(&head)];
     for attempt in &detail.attempts {
         let note = shown_value(&Value::from(attempt.note.as_str()), 2 * VALUE_CHARS_MAX);
-        text.push_str(&format!("\n\n{}  {}  {note}", shown_at(attempt.at), attempt.status));
+        let mut lines = vec![format!("{}  {}  {note}", shown_at(attempt.at), attempt.status)];
         for step in &attempt.steps {
             let asked = shown_value(&Value::from(step.asked.as_str()), 2 * VALUE_CHARS_MAX);
-            text.push_str(&format!("\n    {asked}: {}", step.answered));
+            lines.push(format!("    {asked}: {}", step.answered));
         }
+        parts.push(lines.join("\n"));
     }
     if !detail.writes.is_empty() {
         let mut rows = vec![row(["  PERSON", "FIELD", "BEFORE", "→ AFTER"])];
@@ -174,9 +175,9 @@ pub(super) fn described(detail: &JobDetail, email: Option<&str>) -> String {
                 format!("→ {}", shown_value(&write.after, VALUE_CHARS_MAX)),
             ]);
         }
-        text.push_str(&format!("\n\nwritten\n{}", table(&rows)));
+        parts.push(format!("written\n{}", table(&rows)));
     }
-    text
+    parts.join("\n\n")
 }
 
 async fn act(stores: &Stores, action: JobAction, args: &ActArgs) -> anyhow::Result<ExitCode> {

@@ -136,7 +136,7 @@ fn previewed(preview: &Preview) -> String {
     if let (Some(id), Some(at)) = (preview.lead_id, preview.lead_at) {
         head.push(row(["lead", &format!("{id} of {}", shown_at(at))]));
     }
-    let mut text = table(&head);
+    let mut parts = vec![table(&head)];
     for person in &preview.persons {
         let mut rows = vec![row(["  FIELD", "POLICY", "BEFORE", "AFTER", ""])];
         for field in &person.fields {
@@ -152,14 +152,15 @@ fn previewed(preview: &Preview) -> String {
                 format!("{mark}: {}", field.reason),
             ]);
         }
-        text.push_str(&format!("\n\nperson {}\n{}", person.person, table(&rows)));
+        parts.push(format!("person {}\n{}", person.person, table(&rows)));
     }
     if !preview.left_out.is_empty() {
         let rows: Vec<Vec<String>> =
             preview.left_out.iter().map(|one| vec![format!("  {}", one.field), one.reason.clone()]).collect();
-        text.push_str(&format!("\n\nleft out\n{}", table(&rows)));
+        parts.push(format!("left out\n{}", table(&rows)));
     }
-    format!("{text}\n\nnothing was written")
+    parts.push("nothing was written".to_owned());
+    parts.join("\n\n")
 }
 
 /// The name of a policy, as a mapping has it.

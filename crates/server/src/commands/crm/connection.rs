@@ -48,9 +48,12 @@ pub(super) async fn run(settings: &Settings, command: ConnectionCommand) -> anyh
             } else {
                 "the project does not use it"
             };
-            output::result(Format::of(json), &json!({ "removed": removed }), || match removed {
-                true => format!("{}: removed; {next}", project.slug),
-                false => format!("{}: there was none", project.slug),
+            output::result(Format::of(json), &json!({ "removed": removed }), || {
+                if removed {
+                    format!("{}: removed; {next}", project.slug)
+                } else {
+                    format!("{}: there was none", project.slug)
+                }
             })?;
         }
     }
