@@ -8,8 +8,10 @@ use leadtrail_domain::ports::{Crm, StoreError};
 use leadtrail_domain::project::Account;
 use leadtrail_domain::sync::account::{AccountState, BreakerSettings, Report, Room, Standing, Ticket};
 use leadtrail_domain::time::Timestamp;
+use metrics::gauge;
 
 use crate::connections::OwnConnections;
+use crate::measures;
 
 /// The CRM connections: those of the service by name, and the projects' own.
 pub struct Accounts {
@@ -48,6 +50,11 @@ impl Accounts {
         self.service.keys()
     }
 
+    /// Where the projects' own connections are.
+    pub fn own_connections(&self) -> Option<&OwnConnections> {
+        self.own.as_ref()
+    }
+
     /// A connection, opened where it is not yet, or was set anew; `None` where it is not set up.
     ///
     /// # Errors
@@ -80,6 +87,20 @@ impl Accounts {
     pub fn open(&self) -> Vec<Arc<Connected>> {
         let own: Vec<_> = self.opened().values().map(|(_set_at, connected)| Arc::clone(connected)).collect();
         self.service.values().cloned().chain(own).collect()
+    }
+
+    /// Measures how each open connection stands, and what is left of its budget.
+    pub(crate) fn measure(&self, now: Timestamp) {
+        for connected in self.open() {
+            let (account, standing) = (connected.account.to_string(), connected.standing(now).as_str());
+            for one in Standing::NAMES {
+                let is_it = if one == standing { 1.0 } else { 0.0 };
+                gauge!(measures::CRM_STANDING, "account" => account.clone(), "standing" => one).set(is_it);
+            }
+            if let Some(budget) = connected.crm.budget() {
+                gauge!(measures::CRM_BUDGET, "account" => account).set(measures::number(budget.remaining));
+            }
+        }
     }
 
     fn opened(&self) -> MutexGuard<'_, BTreeMap<ProjectId, (Timestamp, Arc<Connected>)>> {
@@ -120,20 +141,21 @@ impl Connected {
         };
         let (account, name) = (&self.account, after.as_str());
         match (before, after) {
-            (Standing::Refused(_), Standing::Refused(_)) => {}
+            (Standing::Refused(_), Standing::Refused(_))
+            | (Standing::Open(_), Standing::Open(_))
+            | (Standing::Limited(..), Standing::Limited(..))
+            | (Standing::Ready, Standing::Ready) => {}
             (_, Standing::Refused(_)) => {
                 tracing::error!(%account, "the CRM refuses the credentials; jobs wait until they are mended");
             }
-            (Standing::Open(_), Standing::Open(_)) => {}
             (_, Standing::Open(_)) => {
-                tracing::warn!(%account, "the CRM keeps failing; it is left alone for a while")
+                tracing::warn!(%account, "the CRM keeps failing; it is left alone for a while");
             }
-            (Standing::Limited(..), Standing::Limited(..)) | (Standing::Ready, Standing::Ready) => {}
             (_, Standing::Limited(until, scope)) => {
                 tracing::warn!(%account, %until, ?scope, "the CRM limits requests; jobs wait");
             }
             (_, Standing::Ready | Standing::HalfOpen) => {
-                tracing::info!(%account, standing = name, "the CRM answers")
+                tracing::info!(%account, standing = name, "the CRM answers");
             }
         }
     }

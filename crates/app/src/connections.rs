@@ -5,10 +5,16 @@ use std::sync::Arc;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use leadtrail_domain::id::ProjectId;
-use leadtrail_domain::ports::{Connections, Crm, SealedConnection, StoreError};
+use leadtrail_domain::ports::{Connections, Crm, Projects, SealedConnection, StoreError};
+use leadtrail_domain::project::{Project, own_account};
 use leadtrail_domain::time::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::access::View;
+use crate::input::{Invalid, Problems};
+use crate::projects::{self, Change, ManageError, ProjectInput};
 
 /// Bytes of the random part of a sealed connection.
 pub const NONCE_BYTES: usize = 24;
@@ -36,6 +42,12 @@ struct Plain<'a> {
 /// The key that connections are sealed with.
 #[derive(Clone)]
 pub struct SealKey(XChaCha20Poly1305);
+
+impl std::fmt::Debug for SealKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SealKey(***)")
+    }
+}
 
 /// A sealed connection that cannot be read: the key is another one, or the row is damaged or another project's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -122,6 +134,89 @@ impl OwnConnections {
         let connection = key.unseal(sealed).map_err(|error| StoreError::rejected(error.to_string()))?;
         (self.open)(&connection).map_err(StoreError::rejected)
     }
+}
+
+/// What may be told of a project's connection: never its token.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "CrmConnection"))]
+pub struct ConnectionShown {
+    /// Which CRM; absent where the connection cannot be unsealed.
+    pub kind: Option<String>,
+    /// The host of its API, or the company's name as it was given; absent where the connection cannot be unsealed.
+    pub host: Option<String>,
+    /// When it was set.
+    pub set_at: Timestamp,
+}
+
+/// The longest token.
+const TOKEN_CHARS_MAX: usize = 1_000;
+
+impl OwnConnections {
+    /// What a project's connection is, where it has one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn shown(&self, project: ProjectId) -> Result<Option<ConnectionShown>, StoreError> {
+        let Some(sealed) = self.sealed(project).await? else { return Ok(None) };
+        let opened = self.key.as_ref().and_then(|key| key.unseal(&sealed).ok());
+        let (kind, host) = opened.map(|opened| (opened.kind, host(&opened.base_url))).unzip();
+        Ok(Some(ConnectionShown { kind, host, set_at: sealed.set_at }))
+    }
+
+    /// Sets a project's connection in place of the one it had, sealed. `nonce` is drawn at random.
+    ///
+    /// # Errors
+    /// `Invalid` for what cannot be opened, or without a key to seal with; those of the store.
+    pub async fn set(
+        &self,
+        project: ProjectId,
+        connection: &Connection,
+        now: Timestamp,
+        nonce: [u8; NONCE_BYTES],
+    ) -> Result<ConnectionShown, ManageError> {
+        let Some(key) = &self.key else {
+            let problem =
+                "cannot be set: the service has no key to seal it with (its setting crm.connection_key)";
+            return Err(Invalid::one("connection", problem).into());
+        };
+        let mut problems = Problems::default();
+        let token = connection.api_token.expose_secret();
+        if token.is_empty() || token.len() > TOKEN_CHARS_MAX || !token.bytes().all(|b| b.is_ascii_graphic()) {
+            problems.add("api_token", "is empty, too long or no token");
+        }
+        if let Err(problem) = (self.open)(connection) {
+            problems.add("base_url", &format!("is not taken: {problem}"));
+        }
+        problems.unless_none(())?;
+        let sealed = key.seal(project, connection, now, nonce);
+        self.connections.put_connection(&sealed).await.map_err(ManageError::Store)?;
+        let (kind, host) = (connection.kind.clone(), host(&connection.base_url));
+        Ok(ConnectionShown { kind: Some(kind), host: Some(host), set_at: now })
+    }
+
+    /// Removes a project's connection; whether there was one.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn remove(&self, project: ProjectId) -> Result<bool, StoreError> {
+        self.connections.remove_connection(project).await
+    }
+}
+
+/// Lets a project use its own connection.
+///
+/// # Errors
+/// `Gone`; `Store`.
+pub async fn use_own(projects: &dyn Projects, project: Project) -> Result<Project, ManageError> {
+    let settings = Some(json!({ "crm": { "account": own_account() } }));
+    let input = ProjectInput { settings, ..ProjectInput::default() };
+    projects::update(projects, View::All, project, input.into(), Change::Merge).await
+}
+
+fn host(base_url: &str) -> String {
+    let rest = base_url.trim().strip_prefix("https://").unwrap_or(base_url.trim());
+    rest.split('/').next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

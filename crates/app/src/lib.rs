@@ -1,5 +1,7 @@
 //! The use cases of Leadtrail: taking in events in groups ([`ingest`]), knowing the pixels they are sent to
-//! ([`pixels`]), telling the CRM ([`sync_loop`]), knowing who asks ([`access`]), managing projects and pixels
+//! ([`pixels`]), telling the CRM ([`sync_loop`]), looking at the queue and acting upon
+//! it ([`sync_queue`]), a CRM account's fitness ([`crm_account`]), what a person would be told ([`preview`]) and why
+//! ([`why`]), the projects' own connections ([`connections`]), knowing who asks ([`access`]), managing projects and pixels
 //! ([`projects`]) and keys ([`keys`]), keeping the store in shape ([`upkeep`]), and what of all this is measured
 //! ([`measures`]).
 //!
@@ -10,13 +12,17 @@ pub mod access;
 pub mod accounts;
 mod cause;
 pub mod connections;
+pub mod crm_account;
 pub mod ingest;
 pub mod input;
 pub mod keys;
 pub mod measures;
 pub mod pixels;
+pub mod preview;
 pub mod projects;
 mod recent;
 pub mod shutdown;
 pub mod sync_loop;
+pub mod sync_queue;
 pub mod upkeep;
+pub mod why;

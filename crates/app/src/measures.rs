@@ -36,6 +36,10 @@ pub const SYNC_PENDING: &str = "leadtrail_sync_jobs_pending";
 pub const SYNC_DUE: &str = "leadtrail_sync_jobs_due";
 /// For how long the oldest due job has been due.
 pub const SYNC_DUE_SECONDS: &str = "leadtrail_sync_oldest_due_seconds";
+/// How each CRM connection stands, by `account` and `standing`: 1 for the one it has, 0 for the others.
+pub const CRM_STANDING: &str = "leadtrail_crm_connection_standing";
+/// What is left of the day's budget of each CRM connection that has one, by `account`, in the CRM's units.
+pub const CRM_BUDGET: &str = "leadtrail_crm_budget_remaining";
 
 /// Histograms of counts, with the bounds that suit them.
 pub const COUNT_HISTOGRAMS: [&str; 1] = [GROUP_EVENTS];
@@ -53,6 +57,8 @@ pub fn describe() {
     describe_counter!(STALE, "Groups decided anew because their state had changed");
     describe_counter!(SYNC_CLAIMED, "Sync jobs claimed");
     describe_counter!(SYNC_ATTEMPTS, "Attempts to tell the CRM, by outcome");
+    describe_gauge!(CRM_STANDING, "How each CRM connection stands: 1 for the standing it has");
+    describe_gauge!(CRM_BUDGET, "What is left of the day's budget of a CRM connection, in the CRM's units");
     describe_gauge!(SYNC_PENDING, "Sync jobs that wait, due or not");
     describe_gauge!(SYNC_DUE, "Sync jobs that are due");
     describe_gauge!(SYNC_DUE_SECONDS, Unit::Seconds, "For how long the oldest due sync job has been due");

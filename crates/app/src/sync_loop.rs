@@ -522,13 +522,19 @@ async fn send(talk: &Talk<'_>, write: &PlannedWrite) -> Result<Sent, CrmError> {
     Ok(Sent { taken, dropped: receipt.dropped })
 }
 
-/// Measures how many jobs wait, now and every [`COUNT_EVERY`], until the shutdown. One node of a service is enough, but
+/// Measures how many jobs wait and how the connections stand, now and every [`COUNT_EVERY`], until the shutdown. One node of a service is enough, but
 /// each may.
-pub async fn keep_counting(jobs: Arc<dyn SyncJobs>, clock: Arc<dyn Clock>, mut shutdown: Shutdown) {
+pub async fn keep_counting(
+    jobs: Arc<dyn SyncJobs>,
+    accounts: Arc<Accounts>,
+    clock: Arc<dyn Clock>,
+    mut shutdown: Shutdown,
+) {
     let (pending, due) = (gauge!(measures::SYNC_PENDING), gauge!(measures::SYNC_DUE));
     let oldest = gauge!(measures::SYNC_DUE_SECONDS);
     while !shutdown.is_due() {
         let now = clock.now();
+        accounts.measure(now);
         match jobs.counts(None, now).await {
             Ok(counts) => {
                 pending.set(number(counts.pending));

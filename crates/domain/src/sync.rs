@@ -6,6 +6,7 @@ pub mod health;
 pub mod mapping;
 pub mod matching;
 pub mod plan;
+pub mod preview;
 pub mod schedule;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,9 @@ use crate::time::Timestamp;
 
 /// Where a sync job stands. All but the first two are final.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", schemars(rename = "SyncJobStatus"))]
 pub enum JobStatus {
     /// It will be worked on when it is due.
     Pending,
@@ -197,6 +200,8 @@ pub struct Settlement {
 /// One question to the CRM and its answer. Neither holds secrets or personal data: an e-mail is "the e-mail", a value
 /// is named by its field.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "SyncStep"))]
 pub struct Step {
     /// As `search by e-mail` or `update person 7: utm_source, gclid`.
     pub asked: String,

@@ -3,9 +3,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leadtrail_app::access::Access;
+use leadtrail_app::accounts::Accounts;
 use leadtrail_app::ingest::Ingest;
 use leadtrail_app::pixels::Pixels;
-use leadtrail_domain::ports::{Clock, Enrich, Keys, Maintenance, Projects};
+use leadtrail_domain::ports::{Clock, Enrich, Keys, Maintenance, Projects, SyncJobs};
 use url::Url;
 
 use crate::client_address::Proxies;
@@ -22,6 +23,10 @@ pub struct Collector {
     pub projects: Arc<dyn Projects>,
     /// The keys that are managed.
     pub keys: Arc<dyn Keys>,
+    /// The queue of what the CRM is still to be told.
+    pub jobs: Arc<dyn SyncJobs>,
+    /// The CRM connections, and how each stands.
+    pub accounts: Arc<Accounts>,
     /// Who asks, by the keys presented.
     pub access: Access,
     /// What is known of browsers and places.

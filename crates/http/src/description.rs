@@ -39,6 +39,7 @@ pub(crate) enum Tag {
     Projects,
     Pixels,
     Keys,
+    Sync,
     Health,
     Pages,
 }
@@ -112,8 +113,8 @@ pub(crate) struct Described {
 }
 
 impl Tag {
-    const ALL: [Self; 6] =
-        [Self::Collecting, Self::Projects, Self::Pixels, Self::Keys, Self::Health, Self::Pages];
+    const ALL: [Self; 7] =
+        [Self::Collecting, Self::Projects, Self::Pixels, Self::Keys, Self::Sync, Self::Health, Self::Pages];
 
     fn name(self) -> &'static str {
         match self {
@@ -121,6 +122,7 @@ impl Tag {
             Self::Projects => "Projects",
             Self::Pixels => "Pixels",
             Self::Keys => "Keys",
+            Self::Sync => "Sync",
             Self::Health => "Health",
             Self::Pages => "Pages",
         }
@@ -134,6 +136,9 @@ impl Tag {
             Self::Projects => "A project is a client's account: everything else belongs to exactly one.",
             Self::Pixels => "A pixel is what one site embeds. Its id is public: it stands in pages.",
             Self::Keys => "API keys: what they open, and when they end.",
+            Self::Sync => {
+                "What the CRM is told of leads: its queue, how it is doing, and whether an account is fit for it."
+            }
             Self::Health => "What monitors ask.",
             Self::Pages => "What browsers load.",
         }

@@ -1,6 +1,7 @@
 //! The table of routes.
 
 mod assets;
+mod connection;
 mod docs;
 mod health;
 mod keys;
@@ -8,6 +9,7 @@ mod metrics;
 mod pixel_gif;
 mod pixels;
 mod projects;
+mod sync;
 mod track;
 
 use std::future::ready;
@@ -201,6 +203,9 @@ const fn of_demo(verb: Verb, path: &'static str, to: fn(Route) -> Route) -> Row 
 const LOOK: &[Scope] = &[Scope::Read, Scope::Manage];
 const MANAGE: &[Scope] = &[Scope::Manage];
 const ADMIN: &[Scope] = &[Scope::Admin];
+const SYNC: &[Scope] = &[Scope::Sync];
+/// Whoever sets a connection may look whether it is fit.
+const SYNC_OR_MANAGE: &[Scope] = &[Scope::Sync, Scope::Manage];
 
 /// What every service answers. Rows of one path stand together; of two paths that match, the first is taken.
 const TABLE: &[Described] = &[
@@ -307,6 +312,30 @@ const TABLE: &[Described] = &[
     ),
     by_key(
         Verb::Read,
+        "/api/projects/{id}/connection",
+        MANAGE,
+        Reach::Named,
+        |asked| Box::pin(connection::show(asked)),
+        &connection::SHOW,
+    ),
+    by_key(
+        Verb::Put,
+        "/api/projects/{id}/connection",
+        MANAGE,
+        Reach::Named,
+        |asked| Box::pin(connection::put(asked)),
+        &connection::PUT,
+    ),
+    by_key(
+        Verb::Delete,
+        "/api/projects/{id}/connection",
+        MANAGE,
+        Reach::Named,
+        |asked| Box::pin(connection::remove(asked)),
+        &connection::REMOVE,
+    ),
+    by_key(
+        Verb::Read,
         "/api/pixels/{id}/snippet",
         LOOK,
         Reach::Named,
@@ -330,6 +359,55 @@ const TABLE: &[Described] = &[
         Reach::Named,
         |asked| Box::pin(keys::revoke(asked)),
         &keys::REVOKE,
+    ),
+    by_key(Verb::Read, "/api/sync/jobs", SYNC, Reach::View, |asked| Box::pin(sync::list(asked)), &sync::LIST),
+    by_key(
+        Verb::Read,
+        "/api/sync/jobs/{id}",
+        SYNC,
+        Reach::Named,
+        |asked| Box::pin(sync::show(asked)),
+        &sync::SHOW,
+    ),
+    by_key(
+        Verb::Post,
+        "/api/sync/jobs/{id}/replay",
+        SYNC,
+        Reach::Named,
+        |asked| Box::pin(sync::replay(asked)),
+        &sync::REPLAY,
+    ),
+    by_key(
+        Verb::Post,
+        "/api/sync/jobs/{id}/hold",
+        SYNC,
+        Reach::Named,
+        |asked| Box::pin(sync::hold(asked)),
+        &sync::HOLD,
+    ),
+    by_key(
+        Verb::Post,
+        "/api/sync/jobs/{id}/skip",
+        SYNC,
+        Reach::Named,
+        |asked| Box::pin(sync::skip(asked)),
+        &sync::SKIP,
+    ),
+    by_key(
+        Verb::Read,
+        "/api/sync/health",
+        SYNC,
+        Reach::View,
+        |asked| Box::pin(sync::health(asked)),
+        &sync::HEALTH,
+    ),
+    by_key(
+        Verb::Read,
+        "/api/crm/verify",
+        SYNC_OR_MANAGE,
+        Reach::View,
+        |asked| Box::pin(sync::verify(asked)),
+        &sync::VERIFY,
     ),
     open(Verb::Read, "/static/pixel.js", |route| route.to(assets::pixel_script), &assets::PIXEL_SCRIPT_FILE),
     open(Verb::Read, "/px.js", |route| route.to(assets::pixel_script), &assets::PIXEL_SCRIPT_SHORT),

@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use leadtrail_domain::crm::FieldName;
 use leadtrail_domain::email::EmailAddress;
-use leadtrail_domain::id::{KeyId, PixelId, Slug};
+use leadtrail_domain::id::{KeyId, PixelId, Slug, SyncJobId};
 use leadtrail_domain::key::Scope;
-use leadtrail_domain::time::Span;
+use leadtrail_domain::sync::JobStatus;
+use leadtrail_domain::time::{Span, Timestamp};
 use leadtrail_domain::web_url::HostPattern;
 
 /// First-party tracking that knows which ad brought the lead, and tells the CRM.
@@ -27,6 +29,8 @@ Set it up:  leadtrail project create --name \"Acme\"
             leadtrail pixel create --project acme --name \"Acme site\" --origin www.acme.example
 Look:       leadtrail check-config
             leadtrail doctor
+            leadtrail sync health
+            leadtrail why ada@example.com --project acme
 
 Settings come from --config FILE and the environment (LEADTRAIL__SECTION__KEY); check-config shows them all.";
 
@@ -34,7 +38,7 @@ Settings come from --config FILE and the environment (LEADTRAIL__SECTION__KEY); 
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     /// A file of settings (TOML); the environment and flags override it
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "LEADTRAIL_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     /// The store: sqlite:PATH, `postgres://USER:PASSWORD@HOST/DATABASE` or memory:
     #[arg(long, global = true, value_name = "URL")]
@@ -73,8 +77,14 @@ pub(crate) enum Command {
     )]
     Key(KeyCommand),
     /// The CRM
-    #[command(subcommand, after_help = "Example: leadtrail crm sandbox-show --email ada@example.com --json")]
+    #[command(subcommand, after_help = "Example: leadtrail crm verify --project acme")]
     Crm(CrmCommand),
+    /// The queue of what the CRM is still to be told
+    #[command(subcommand, after_help = "Example: leadtrail sync list --project acme --status error")]
+    Sync(SyncCommand),
+    /// Why a lead is attributed as it is: its touches in order, the rule, and what the CRM was told
+    #[command(after_help = "Example: leadtrail why ada@example.com --project acme")]
+    Why(WhyArgs),
     /// The merged settings with their sources, secrets masked
     #[command(after_help = "Example: leadtrail check-config --config leadtrail.toml")]
     CheckConfig(CheckConfigArgs),
@@ -327,6 +337,78 @@ pub(crate) enum KeyCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CrmCommand {
+    /// Where each of our fields goes in the CRM
+    #[command(subcommand, after_help = "Example: leadtrail crm mapping set --project acme mapping.toml")]
+    Mapping(MappingCommand),
+    /// Look at a project's account: fields, rights, limits; exit code 1 when leads are not told
+    #[command(after_help = "Example: leadtrail crm verify --project acme")]
+    Verify {
+        /// The project's id or slug
+        #[arg(long)]
+        project: String,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the fields that the account lacks; without --yes it only says which
+    #[command(
+        after_help = "Example: leadtrail crm provision --project acme --field utm_source --field gclid --yes"
+    )]
+    Provision {
+        /// The project's id or slug
+        #[arg(long)]
+        project: String,
+        /// Only this field of ours; may be repeated
+        #[arg(long = "field", value_name = "NAME")]
+        fields: Vec<FieldName>,
+        /// Only say which would be made
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Make them
+        #[arg(long)]
+        yes: bool,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what the person of an address would be told, and why; writes nothing
+    #[command(after_help = "Example: leadtrail crm test-email ada@example.com --project acme")]
+    TestEmail {
+        /// The e-mail address
+        #[arg(value_name = "ADDR")]
+        email: EmailAddress,
+        /// The project's id or slug
+        #[arg(long)]
+        project: String,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// A project's own CRM account
+    #[command(
+        subcommand,
+        after_help = "Example: leadtrail crm connection set --project acme --company acme --token-file token.txt"
+    )]
+    Connection(ConnectionCommand),
+    /// Make the sandbox CRM fail, in place of what went wrong before; without faults it is well again
+    #[command(after_help = "Example: leadtrail crm sandbox-script --outage limited --seconds 30")]
+    SandboxScript {
+        /// How every call fails
+        #[arg(long)]
+        outage: Option<SandboxOutage>,
+        /// For how long a limited one asks to be left alone
+        #[arg(long, default_value_t = 30, requires = "outage")]
+        seconds: u64,
+        /// So many look-ups by e-mail find nobody
+        #[arg(long, value_name = "COUNT", default_value_t = 0)]
+        empty_searches: u32,
+        /// So many updates are carried out and not answered
+        #[arg(long, value_name = "COUNT", default_value_t = 0)]
+        lost_answers: u32,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Add a person to the sandbox CRM, as a salesperson would
     #[command(
         after_help = "Example: leadtrail crm sandbox-person --email ada@example.com --first-name Ada --last-name Lovelace"
@@ -355,6 +437,217 @@ pub(crate) enum CrmCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Which jobs are meant.
+#[derive(Debug, Args)]
+pub(crate) struct JobsArgs {
+    /// Those that stand so: pending, held, synced, `not_found`, ambiguous, error, superseded, skipped or erased
+    #[arg(long)]
+    pub(crate) status: Option<JobStatus>,
+    /// Those of this person
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) email: Option<EmailAddress>,
+    /// Those whose form arrived then or later: 2026-11-23, 2026-11-23T08:00:00Z, or 24h for so long ago
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub(crate) since: Option<Moment>,
+    /// Those whose form arrived before
+    #[arg(long, value_name = "WHEN", value_parser = moment)]
+    pub(crate) until: Option<Moment>,
+}
+
+/// An instant, or so long ago.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Moment {
+    At(Timestamp),
+    Ago(Span),
+}
+
+fn moment(text: &str) -> Result<Moment, String> {
+    let at = text.parse().or_else(|_not_an_instant| format!("{text}T00:00:00Z").parse());
+    at.map(Moment::At).or_else(|_not_a_day| text.parse().map(Moment::Ago)).map_err(|_not_a_span| {
+        "not a day such as 2026-11-23, an instant such as 2026-11-23T08:00:00Z or a span such as 24h"
+            .to_owned()
+    })
+}
+
+/// What is done to one job, or to all that are meant.
+#[derive(Debug, Args)]
+pub(crate) struct ActArgs {
+    /// The job; without one, all that the filters mean
+    #[arg(value_name = "JOB", conflicts_with_all = ["status", "email", "since", "until"])]
+    pub(crate) id: Option<SyncJobId>,
+    /// The project's id or slug
+    #[arg(long)]
+    pub(crate) project: String,
+    #[command(flatten)]
+    pub(crate) jobs: JobsArgs,
+    /// Do it to as many as it says
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SyncCommand {
+    /// List a project's jobs, newest first
+    #[command(after_help = "Example: leadtrail sync list --project acme --status error --since 24h")]
+    List {
+        /// The project's id or slug
+        #[arg(long)]
+        project: String,
+        #[command(flatten)]
+        jobs: JobsArgs,
+        /// So many at most
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: u32,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a job: its attempts, what was asked and answered, and what was written
+    #[command(
+        after_help = "Example: leadtrail sync show 019ab0e4-7c00-7abc-8def-0123456789ab --project acme"
+    )]
+    Show {
+        /// The job
+        #[arg(value_name = "JOB")]
+        id: SyncJobId,
+        /// The project's id or slug
+        #[arg(long)]
+        project: String,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell the CRM again, built anew: one job, or all that the filters mean
+    #[command(
+        after_help = "Example: leadtrail sync replay --project acme --status not_found --since 7d --yes"
+    )]
+    Replay(ActArgs),
+    /// Hold jobs back until they are replayed
+    #[command(after_help = "Example: leadtrail sync hold --project acme --email ada@example.com --yes")]
+    Hold(ActArgs),
+    /// Never tell the CRM of these
+    #[command(
+        after_help = "Example: leadtrail sync skip 019ab0e4-7c00-7abc-8def-0123456789ab --project acme"
+    )]
+    Skip(ActArgs),
+    /// How well the queue is doing, as a score with its parts; exit code 1 below the threshold
+    #[command(after_help = "Example: leadtrail sync health --json")]
+    Health {
+        /// Only this project, by id or slug
+        #[arg(long)]
+        project: Option<String>,
+        /// The score below which a human should look
+        #[arg(long, default_value_t = leadtrail_domain::sync::health::SCORE_MIN,
+              value_parser = clap::value_parser!(u8).range(0..=100))]
+        threshold: u8,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// A person's e-mail, or the id of the event that sent the form
+    #[arg(value_name = "EMAIL|EVENT_ID")]
+    pub(crate) subject: String,
+    /// The project's id or slug
+    #[arg(long)]
+    pub(crate) project: String,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MappingCommand {
+    /// Where each of our fields goes, and when it may be written
+    #[command(after_help = "Example: leadtrail crm mapping show --project acme")]
+    Show {
+        /// The project's id or slug
+        #[arg(long)]
+        project: String,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set a project's mapping from a file, in place of the one it had
+    #[command(after_help = "\
+Example: leadtrail crm mapping set --project acme mapping.toml
+
+The file names what differs from the preset, which is the CRM's field of the same name:
+  utm_source = \"Lead source\"                             # by the CRM's name or key
+  gclid = { field = \"Google click\", policy = \"if_empty\" } # always, if_empty, once or never
+  ip_address = { policy = \"never\" }")]
+    Set {
+        /// The project's id or slug
+        #[arg(long)]
+        project: String,
+        /// The file (TOML)
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConnectionCommand {
+    /// Give a project its own Pipedrive account; the token is read from a file or from standard input
+    #[command(
+        after_help = "Example: leadtrail crm connection set --project acme --company acme --token-file token.txt"
+    )]
+    Set {
+        /// The project's id or slug
+        #[arg(long)]
+        project: String,
+        /// The company's name at Pipedrive, or `https://COMPANY.pipedrive.com`
+        #[arg(long, value_name = "NAME|URL")]
+        company: String,
+        /// The file that holds the API token; otherwise it is read from standard input
+        #[arg(long, value_name = "FILE")]
+        token_file: Option<PathBuf>,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show which account a project has of its own, without the token
+    #[command(after_help = "Example: leadtrail crm connection show --project acme")]
+    Show {
+        /// The project's id or slug
+        #[arg(long)]
+        project: String,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget a project's own account; its leads wait until another is set
+    #[command(after_help = "Example: leadtrail crm connection remove --project acme")]
+    Remove {
+        /// The project's id or slug
+        #[arg(long)]
+        project: String,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// How every call of the sandbox CRM fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(crate) enum SandboxOutage {
+    /// It is out of reach
+    Transient,
+    /// It refuses the token
+    Auth,
+    /// It was asked too often
+    Limited,
 }
 
 #[cfg(test)]

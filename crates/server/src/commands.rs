@@ -9,6 +9,8 @@ mod migrate;
 mod pixel;
 mod project;
 mod serve;
+mod sync;
+mod why;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -45,7 +47,9 @@ pub(crate) async fn run(cli: Cli, environment: &BTreeMap<String, String>) -> any
         Command::Project(command) => project::run(&start(&cli.common, environment, &flags)?, command).await,
         Command::Pixel(command) => pixel::run(&start(&cli.common, environment, &flags)?, command).await,
         Command::Key(command) => key::run(&start(&cli.common, environment, &flags)?, command).await,
-        Command::Crm(command) => crm::run(&start(&cli.common, environment, &flags)?, command),
+        Command::Crm(command) => crm::run(&start(&cli.common, environment, &flags)?, command).await,
+        Command::Sync(command) => sync::run(&start(&cli.common, environment, &flags)?, command).await,
+        Command::Why(args) => why::run(&start(&cli.common, environment, &flags)?, &args).await,
     }
 }
 

@@ -3,16 +3,22 @@
 
 mod layers;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use base64::Engine as _;
 use ipnet::IpNet;
+use leadtrail_app::connections::SealKey;
 use leadtrail_app::ingest::IngestSettings;
 use leadtrail_app::sync_loop::SyncSettings;
 use leadtrail_crm_pipedrive::BaseUrl;
+use leadtrail_domain::id::Slug;
+use leadtrail_domain::project::{default_account, own_account};
+use leadtrail_domain::sync::account::BreakerSettings;
 use leadtrail_domain::time::Span;
 use leadtrail_http::{
     AddressHeader, Environment, Limits, MetricsAccess, PER_UNIT_MAX, PlaceHeaders, Proxies, Rate,
@@ -30,9 +36,13 @@ pub(crate) struct Settings {
     pub(crate) http: Http,
     pub(crate) store: Store,
     pub(crate) ingest: IngestSettings,
-    pub(crate) crm: CrmKind,
+    /// The CRM connections by name; none is the kind `none`.
+    pub(crate) crms: BTreeMap<Slug, CrmKind>,
+    /// What the projects' own connections are sealed with.
+    pub(crate) connection_key: Option<SealKey>,
     pub(crate) sandbox_file: PathBuf,
     pub(crate) sync: SyncSettings,
+    pub(crate) breaker: BreakerSettings,
     pub(crate) sync_delay: Duration,
     pub(crate) limits: Limits,
     pub(crate) geo_file: Option<PathBuf>,
@@ -76,9 +86,12 @@ pub(crate) enum StoreUrl {
 
 #[derive(Clone, Debug)]
 pub(crate) enum CrmKind {
-    None,
-    Sandbox,
-    Pipedrive { base_url: BaseUrl, api_token: SecretString },
+    /// The file its persons are kept in.
+    Sandbox(PathBuf),
+    Pipedrive {
+        base_url: BaseUrl,
+        api_token: SecretString,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -134,14 +147,22 @@ impl Settings {
                 queue_max: read.number("ingest.queue_max", 1..=1_000_000),
                 group_max: read.number("ingest.group_max", 1..=10_000),
             },
-            crm: read.crm(),
+            crms: read.crms(),
+            connection_key: read.connection_key("crm.connection_key"),
             sandbox_file: PathBuf::from(read.text("crm.sandbox.file")),
             sync: SyncSettings {
                 poll: read.span("sync.poll", Duration::from_millis(10)),
                 batch: read.number("sync.batch", 1..=1_000),
                 workers: read.number("sync.workers", 1..=64),
                 not_found_retries: read.spans("sync.not_found_retries"),
+                person_updates_max: read.number("sync.person_updates_max", 0..=1_000_000),
+                lease: read.lease("sync.lease"),
                 ..SyncSettings::default()
+            },
+            breaker: BreakerSettings {
+                failures: read.number("sync.breaker.failures", 1..=1_000),
+                reset: read.span("sync.breaker.reset", Duration::from_secs(1)),
+                successes: read.number("sync.breaker.successes", 1..=1_000),
             },
             sync_delay: read.span("sync.delay", Duration::ZERO),
             limits: Limits {
@@ -292,25 +313,85 @@ impl Reader<'_> {
         }
     }
 
-    fn crm(&mut self) -> CrmKind {
-        match self.one_of("crm.kind", &[("none", 0), ("sandbox", 1), ("pipedrive", 2)]) {
-            2 => {
-                let api_token = self.text("crm.pipedrive.api_token").trim().to_owned();
-                if api_token.is_empty() {
-                    self.wrong("crm.pipedrive.api_token", "the API token, since crm.kind is pipedrive");
+    /// The plain `crm.*` is the connection `default`, and `crm.accounts.NAME.*` the others.
+    fn crms(&mut self) -> BTreeMap<Slug, CrmKind> {
+        let mut crms = BTreeMap::new();
+        let kind = self.one_of("crm.kind", &[("none", 0), ("sandbox", 1), ("pipedrive", 2)]);
+        let plain = match kind {
+            2 => self.pipedrive("crm.pipedrive.base_url", "crm.pipedrive.api_token", "crm.kind"),
+            1 => Some(CrmKind::Sandbox(PathBuf::from(self.text("crm.sandbox.file")))),
+            _ => None,
+        };
+        crms.extend(plain.map(|crm| (default_account(), crm)));
+        for name in self.layers.accounts() {
+            let key = |part: &str| format!("crm.accounts.{name}.{part}");
+            let slug = name.parse().ok().filter(|slug| *slug != own_account() && *slug != default_account());
+            let Some(slug) = slug else {
+                let expected = "1 to 64 letters, digits, `_` or `-`, and neither `default`, which the plain crm.* is, \
+                                nor `own`, which stands for a project's own";
+                self.errors.push(
+                    &format!("crm.accounts.{name}"),
+                    &name,
+                    expected,
+                    "the name of a connection",
+                );
+                continue;
+            };
+            let crm = match self.text(&key("kind")).trim() {
+                "pipedrive" => self.pipedrive(&key("base_url"), &key("api_token"), &key("kind")),
+                "sandbox" => Some(CrmKind::Sandbox(PathBuf::from(match self.text(&key("file")).trim() {
+                    "" => format!("sandbox-crm-{name}.json"),
+                    file => file.to_owned(),
+                }))),
+                _ => {
+                    self.wrong(&key("kind"), "one of sandbox, pipedrive");
+                    None
                 }
-                let expected = "an https address that ends in /api/v2 (plain http on loopback only)";
-                match self.text("crm.pipedrive.base_url").trim().parse() {
-                    Ok(base_url) => CrmKind::Pipedrive { base_url, api_token: SecretString::from(api_token) },
-                    Err(_not_one) => {
-                        self.wrong("crm.pipedrive.base_url", expected);
-                        CrmKind::None
-                    }
-                }
-            }
-            1 => CrmKind::Sandbox,
-            _ => CrmKind::None,
+            };
+            crms.extend(crm.map(|crm| (slug, crm)));
         }
+        crms
+    }
+
+    fn pipedrive(&mut self, base_url: &str, api_token: &str, kind: &str) -> Option<CrmKind> {
+        let token = self.text(api_token).trim().to_owned();
+        if token.is_empty() {
+            self.wrong(api_token, &format!("the API token, since {kind} is pipedrive"));
+        }
+        let Ok(base_url) = self.text(base_url).trim().parse() else {
+            self.wrong(base_url, "an https address that ends in /api/v2 (plain http on loopback only)");
+            return None;
+        };
+        Some(CrmKind::Pipedrive { base_url, api_token: SecretString::from(token) })
+    }
+
+    fn connection_key(&mut self, key: &str) -> Option<SealKey> {
+        let text = self.text(key);
+        let text = text.trim();
+        if text.is_empty() {
+            return None;
+        }
+        let bytes = hexadecimal(text).or_else(|| base64::prelude::BASE64_STANDARD.decode(text).ok());
+        let bytes: Option<[u8; 32]> = bytes.and_then(|bytes| bytes.try_into().ok());
+        if bytes.is_none() {
+            self.wrong(
+                key,
+                "32 bytes as 64 hexadecimal digits or base64, such as `openssl rand -hex 32` prints",
+            );
+        }
+        bytes.as_ref().map(SealKey::new)
+    }
+
+    fn lease(&mut self, key: &str) -> Duration {
+        let shortest = SyncSettings::default().job_time_max;
+        let lease = self.span(key, Duration::ZERO);
+        if lease <= shortest {
+            self.wrong(
+                key,
+                &format!("longer than the {} s that the work on a job may take", shortest.as_secs()),
+            );
+        }
+        lease
     }
 
     fn log(&mut self, environment: Environment) -> Log {
@@ -344,6 +425,16 @@ impl Reader<'_> {
         }
         rate
     }
+}
+
+/// The bytes of a text of hexadecimal digits.
+fn hexadecimal(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pair = |pair: &[u8]| match pair {
+        [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
+        _ => None,
+    };
+    text.as_bytes().chunks(2).map(pair).collect()
 }
 
 #[cfg(test)]
@@ -446,7 +537,7 @@ mod tests {
             ("LOG_LEVEL", "DEBUG"),
         ])
         .unwrap();
-        assert!(matches!(old.crm, CrmKind::Pipedrive { .. }));
+        assert!(matches!(old.crms[&default_account()], CrmKind::Pipedrive { .. }));
         assert_eq!(
             (old.environment, old.log.directives.to_string()),
             (Environment::Development, "debug".to_owned())
@@ -459,7 +550,55 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(new.log.directives.to_string(), "error");
-        assert!(matches!(new.crm, CrmKind::None));
+        assert!(new.crms.is_empty());
+    }
+
+    #[test]
+    fn an_agency_has_a_connection_per_client_and_none_is_called_own() {
+        let settings = with(&[
+            ("LEADTRAIL__CRM__ACCOUNTS__ACME__KIND", "pipedrive"),
+            ("LEADTRAIL__CRM__ACCOUNTS__ACME__BASE_URL", "https://acme.pipedrive.com/api/v2"),
+            ("LEADTRAIL__CRM__ACCOUNTS__ACME__API_TOKEN", "canary-token"),
+            ("LEADTRAIL__CRM__ACCOUNTS__TRIAL__KIND", "sandbox"),
+        ])
+        .unwrap();
+        assert!(!format!("{settings:?}").contains("canary"));
+        let names: Vec<&str> = settings.crms.keys().map(Slug::as_str).collect();
+        assert_eq!(names, ["acme", "trial"]);
+        for (variable, value, part) in [
+            ("OWN__KIND", "sandbox", "crm.accounts.own"),
+            ("DEFAULT__KIND", "sandbox", "crm.accounts.default"),
+            ("ACME__KIND", "none", "crm.accounts.acme.kind: `none`"),
+            ("ACME__KIND", "pipedrive", "crm.accounts.acme.api_token"),
+            ("ACME__TOKEN", "x", "crm.accounts.acme.token: there is no such setting"),
+        ] {
+            let variable = format!("LEADTRAIL__CRM__ACCOUNTS__{variable}");
+            let errors = with(&[(&variable, value)]).unwrap_err().to_string();
+            assert!(errors.contains(part), "{errors}");
+        }
+    }
+
+    #[test]
+    fn a_key_for_connections_has_32_bytes_in_hex_or_base64_and_is_not_shown() {
+        const KEY: &str = "LEADTRAIL__CRM__CONNECTION_KEY";
+        assert!(with(&[]).unwrap().connection_key.is_none());
+        for good in ["0f".repeat(32), format!("{}=", "Dw8P".repeat(11).get(..43).unwrap())] {
+            let settings = with(&[(KEY, &good)]).unwrap();
+            assert!(settings.connection_key.is_some());
+            assert!(!format!("{settings:?}").contains(&good));
+        }
+        for wrong in ["0f0f", "canary", &"0g".repeat(32), &"0f".repeat(33)] {
+            let errors = with(&[(KEY, wrong)]).unwrap_err().to_string();
+            assert!(errors.contains("crm.connection_key: `***` is not 32 bytes"), "{errors}");
+        }
+    }
+
+    #[test]
+    fn a_lease_outlasts_the_work_on_a_job() {
+        let errors = with(&[("LEADTRAIL__SYNC__LEASE", "30s")]).unwrap_err().to_string();
+        assert!(errors.contains("sync.lease"), "{errors}");
+        let settings = with(&[("LEADTRAIL__SYNC__BREAKER__FAILURES", "2")]).unwrap();
+        assert_eq!(settings.breaker, BreakerSettings { failures: 2, ..BreakerSettings::default() });
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! The composition root: the one place that knows which adapter stands behind which port.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use leadtrail_app::sync_loop::Accounts;
+use leadtrail_app::accounts::Accounts;
+use leadtrail_app::connections::{Connection, OwnConnections};
 use leadtrail_cache_memory::Cached;
-use leadtrail_crm_pipedrive::{PipedriveCrm, PipedriveSettings};
+use leadtrail_crm_pipedrive::{BaseUrl, PipedriveCrm, PipedriveSettings};
 use leadtrail_crm_sandbox::SandboxCrm;
-use leadtrail_domain::ports::{Clock, Crm, Durability, Keys, Maintenance, Projects, SyncJobs, Visits};
-use leadtrail_domain::project::default_account;
+use leadtrail_domain::id::Slug;
+use leadtrail_domain::ports::{
+    Clock, Connections, Crm, Durability, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits,
+};
 use leadtrail_outbound::{Outbound, OutboundSettings};
 use leadtrail_store_memory::MemoryStore;
 use leadtrail_store_postgres::{PostgresSettings, PostgresStore};
@@ -25,6 +29,8 @@ pub(crate) struct Stores {
     pub(crate) jobs: Arc<dyn SyncJobs>,
     pub(crate) projects: Arc<dyn Projects>,
     pub(crate) keys: Arc<dyn Keys>,
+    pub(crate) connections: Arc<dyn Connections>,
+    pub(crate) journeys: Arc<dyn Journeys>,
     pub(crate) maintenance: Arc<dyn Maintenance>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) schema: Schema,
@@ -77,13 +83,15 @@ pub(crate) async fn open(settings: &Store) -> anyhow::Result<Stores> {
 
 fn stores<S>(store: Arc<S>, settings: &Store, schema: Schema) -> Stores
 where
-    S: Visits + SyncJobs + Projects + Keys + Maintenance + Clock + 'static,
+    S: Visits + SyncJobs + Projects + Keys + Connections + Journeys + Maintenance + Clock + 'static,
 {
     Stores {
         visits: Arc::new(Cached::new(Arc::clone(&store), settings.visitors_cached)),
         jobs: store.clone(),
         projects: store.clone(),
         keys: store.clone(),
+        connections: store.clone(),
+        journeys: store.clone(),
         maintenance: store.clone(),
         clock: store,
         schema,
@@ -122,19 +130,60 @@ pub(crate) async fn require_durability(stores: &Stores, settings: &Store) -> any
 
 /// The sandbox CRM of the settings.
 pub(crate) fn sandbox(settings: &Settings) -> anyhow::Result<SandboxCrm> {
-    SandboxCrm::at(&settings.sandbox_file)
-        .with_context(|| format!("cannot use the sandbox CRM in {}", settings.sandbox_file.display()))
+    sandbox_at(&settings.sandbox_file)
 }
 
-/// The CRM connections of the settings.
-pub(crate) fn accounts(settings: &Settings) -> anyhow::Result<Accounts> {
-    let crm: Arc<dyn Crm> = match &settings.crm {
-        CrmKind::None => return Ok(BTreeMap::new()),
-        CrmKind::Sandbox => Arc::new(sandbox(settings)?),
-        CrmKind::Pipedrive { base_url, api_token } => {
-            let outbound = Arc::new(Outbound::new(&OutboundSettings::default()));
-            Arc::new(PipedriveCrm::new(PipedriveSettings::new(base_url.clone(), api_token.clone()), outbound))
+fn sandbox_at(file: &Path) -> anyhow::Result<SandboxCrm> {
+    SandboxCrm::at(file).with_context(|| format!("cannot use the sandbox CRM in {}", file.display()))
+}
+
+/// The kind of CRM that a project's own connection may be of.
+pub(crate) const OWN_KIND: &str = "pipedrive";
+
+/// The CRM connections: those of the settings, and the projects' own.
+pub(crate) fn accounts(settings: &Settings, stores: &Stores) -> anyhow::Result<Accounts> {
+    let outbound = outbound();
+    let service = service_crms(settings, &outbound)?;
+    let open = move |connection: &Connection| -> Result<Arc<dyn Crm>, String> {
+        if connection.kind != OWN_KIND {
+            return Err(format!("there is no kind of CRM `{}`", connection.kind));
         }
+        // Somebody else than the operator may have named it: it leads nowhere but to Pipedrive.
+        let base_url = BaseUrl::of_company(&connection.base_url).map_err(|error| error.to_string())?;
+        let settings = PipedriveSettings::new(base_url, connection.api_token.clone());
+        Ok(Arc::new(PipedriveCrm::new(settings, Arc::clone(&outbound))))
     };
-    Ok(BTreeMap::from([(default_account(), crm)]))
+    let own = OwnConnections {
+        connections: Arc::clone(&stores.connections),
+        key: settings.connection_key.clone(),
+        open: Arc::new(open),
+    };
+    Ok(Accounts::new(service, Some(own), settings.breaker))
+}
+
+/// The CRM connections of the settings alone, for whom there is no store.
+pub(crate) fn accounts_of_service(settings: &Settings) -> anyhow::Result<Accounts> {
+    Ok(Accounts::new(service_crms(settings, &outbound())?, None, settings.breaker))
+}
+
+fn outbound() -> Arc<Outbound> {
+    Arc::new(Outbound::new(&OutboundSettings::default()))
+}
+
+fn service_crms(
+    settings: &Settings,
+    outbound: &Arc<Outbound>,
+) -> anyhow::Result<BTreeMap<Slug, Arc<dyn Crm>>> {
+    let mut crms: BTreeMap<Slug, Arc<dyn Crm>> = BTreeMap::new();
+    for (name, kind) in &settings.crms {
+        let crm: Arc<dyn Crm> = match kind {
+            CrmKind::Sandbox(file) => Arc::new(sandbox_at(file)?),
+            CrmKind::Pipedrive { base_url, api_token } => {
+                let settings = PipedriveSettings::new(base_url.clone(), api_token.clone());
+                Arc::new(PipedriveCrm::new(settings, Arc::clone(outbound)))
+            }
+        };
+        crms.insert(name.clone(), crm);
+    }
+    Ok(crms)
 }

@@ -190,7 +190,8 @@ impl SyncJobs for MemoryStore {
         let tables = self.tables()?;
         let person = (project, *email);
         let of_person = tables.jobs.values().filter(|row| row.person() == person);
-        let times = of_person.filter_map(|row| row.written.iter().map(|entry| entry.at).filter(|at| *at >= since).min());
+        let times = of_person
+            .filter_map(|row| row.written.iter().map(|entry| entry.at).filter(|at| *at >= since).min());
         let (count, oldest_at) = times.fold((0, None::<Timestamp>), |(count, oldest), at| {
             (count + 1, Some(oldest.map_or(at, |oldest| oldest.min(at))))
         });

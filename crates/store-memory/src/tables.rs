@@ -2,7 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use leadtrail_domain::crm::{FieldKey, PersonId};
 use leadtrail_domain::event::StoredEvent;
-use leadtrail_domain::id::{EventId, KeyId, LeadId, PixelId, ProjectId, SessionId, Slug, SyncJobId, VisitorId};
+use leadtrail_domain::id::{
+    EventId, KeyId, LeadId, PixelId, ProjectId, SessionId, Slug, SyncJobId, VisitorId,
+};
 use leadtrail_domain::key::ApiKey;
 use leadtrail_domain::lead::{Lead, SubmissionKey};
 use leadtrail_domain::ports::{AttemptRecord, LedgerEntry, Queue, SealedConnection};

@@ -98,6 +98,9 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// The names of all.
+    pub const NAMES: [&str; 5] = ["ready", "open", "half_open", "limited", "refused"];
+
     /// Its name in metrics and answers.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -33,6 +33,8 @@ pub struct HealthFacts {
 
 /// How well the queue is doing.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "SyncHealth"))]
 pub struct Health {
     /// 0 to 100: the parts' scores by their weights.
     pub score: u8,
@@ -42,6 +44,8 @@ pub struct Health {
 
 /// A part of the score.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "SyncHealthPart"))]
 pub struct HealthPart {
     /// `lag`, `errors`, `matches` or `accounts`.
     pub name: &'static str,

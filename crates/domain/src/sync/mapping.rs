@@ -14,7 +14,9 @@ const SHORT_TEXT_CHARS: u32 = 255;
 
 /// How grave a finding is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", schemars(rename = "FindingSeverity"))]
 pub enum Severity {
     /// For information.
     Note,
@@ -26,6 +28,8 @@ pub enum Severity {
 
 /// Something about a mapping that its owner should know.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "MappingFinding"))]
 pub struct Finding {
     /// How grave it is.
     pub severity: Severity,

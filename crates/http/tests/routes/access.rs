@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use leadtrail_domain::id::ProjectId;
+use leadtrail_domain::id::{ProjectId, SyncJobId};
 use leadtrail_domain::key::{ApiKey, KeySecret, Scope};
-use leadtrail_domain::ports::{Clock as _, Keys as _, Page, Projects as _};
+use leadtrail_domain::ports::{Clock as _, JobFilter, Keys as _, Page, Projects as _, SyncJobs as _};
+use leadtrail_domain::project::Project;
 use leadtrail_http::{Class, HttpSettings, MetricsAccess, Needs, Reach, RouteEntry, routes};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::service::{Reply, Service, Setup, key};
+use crate::service::{Reply, Service, Setup, key, telling};
 
 /// A key of the matrix, and what is expected of it.
 pub(crate) struct Presented {
@@ -59,6 +60,9 @@ pub(crate) async fn presented(service: &Service, own: ProjectId, other: ProjectI
     all
 }
 
+/// The job that nobody has.
+pub(crate) const NO_JOB: SyncJobId = SyncJobId(uuid::Uuid::nil());
+
 /// What a class answers a key, where the path names something of `own`.
 fn expected(needs: Needs, key: Option<&ApiKey>, own: ProjectId) -> Option<StatusCode> {
     let Some(key) = key else { return Some(StatusCode::UNAUTHORIZED) };
@@ -71,10 +75,14 @@ fn expected(needs: Needs, key: Option<&ApiKey>, own: ProjectId) -> Option<Status
     }
 }
 
-/// The path of a route that names something of the project `demo`: its pixel, a key bound to it, or itself.
-pub(crate) fn path_of(route: &RouteEntry, key_of_own: &ApiKey) -> String {
+/// The path of a route that names something of the project `demo`: its pixel, a key bound to it, a sync job, or itself.
+pub(crate) fn path_of(route: &RouteEntry, key_of_own: &ApiKey, job_of_own: SyncJobId) -> String {
     // Project and pixel have the same name.
-    let id = if route.path.starts_with("/api/keys") { key_of_own.id.to_string() } else { "demo".to_owned() };
+    let id = match route.path {
+        path if path.starts_with("/api/keys") => key_of_own.id.to_string(),
+        path if path.starts_with("/api/sync/jobs") => job_of_own.to_string(),
+        _ => "demo".to_owned(),
+    };
     let file = if route.path.starts_with("/static/docs") { "docs.css" } else { "index.css" };
     route.path.replace("{id}", &id).replace("{name}", file).replace("{name:.*}", "index.html")
 }
@@ -128,15 +136,16 @@ fn every_route_under_api_but_the_tracking_ones_and_the_description_needs_a_key()
 
 #[tokio::test]
 async fn every_route_answers_every_key_as_its_class_says() {
-    let service = Service::start().await;
+    let service = Service::with(Setup { project: telling(), ..Setup::default() }).await;
     let (own, other) = (service.project, service.add_project("other").await);
+    let job = service.add_job(own, "demo", "a@x.example").await;
     let (key_of_own, _) = key(99, &[Scope::Read], Some(own));
     service.store.create_key(&key_of_own).await.unwrap();
     let all = presented(&service, own, other).await;
     let mut cells = 0;
     for route in routes() {
         let Class::Key(needs) = route.class else { continue };
-        let path = path_of(&route, &key_of_own);
+        let path = path_of(&route, &key_of_own, job);
         let (mut denials, mut absences) = (Vec::new(), Vec::new());
         // What a deletion leaves behind is still there for the next: everything is archived or revoked, not removed.
         for presented in &all {
@@ -165,7 +174,7 @@ async fn every_route_answers_every_key_as_its_class_says() {
         // What is another project's is answered as what is nowhere.
         if needs.reach == Reach::Named {
             let (nowhere, _) = key(98, &[Scope::Read], Some(own));
-            let absent = path_of(&route, &nowhere).replace("/demo", "/nowhere");
+            let absent = path_of(&route, &nowhere, NO_JOB).replace("/demo", "/nowhere");
             let admin = all.iter().find(|one| one.name == "admin of service").unwrap();
             let reply = Reply::of(request(&service, route.method, &absent, admin.secret.as_deref())).await;
             assert_eq!(reply.status, StatusCode::NOT_FOUND, "{} {absent}", route.method);
@@ -238,7 +247,7 @@ async fn a_public_route_takes_no_notice_of_keys() {
         if route.class != Class::Public || route.method != "GET" || route.path.starts_with("/demo") {
             continue;
         }
-        let path = path_of(&route, &key(1, &[], None).0);
+        let path = path_of(&route, &key(1, &[], None).0, NO_JOB);
         let without = Reply::of(request(&service, "GET", &path, None)).await;
         let with = Reply::of(request(&service, "GET", &path, Some("lt_nonsense"))).await;
         assert_eq!((without.status, without.bytes), (with.status, with.bytes), "{path}");
@@ -281,7 +290,8 @@ async fn when_a_key_was_used_is_noted() {
     }
 }
 
-/// Everything of a project that no other project's key may meet: its id, its slug, its pixels, its keys.
+/// Everything of a project that no other project's key may meet: its id, its slug, its pixels, its keys, its jobs
+/// and leads.
 async fn marks(service: &Service, project: ProjectId) -> BTreeSet<String> {
     let mut marks = BTreeSet::from([project.to_string()]);
     let found =
@@ -293,6 +303,8 @@ async fn marks(service: &Service, project: ProjectId) -> BTreeSet<String> {
     for key in service.store.keys(Some(project), &Page::first(100)).await.expect("a memory store answers") {
         marks.extend([key.id.to_string(), key.prefix]);
     }
+    let jobs = service.store.jobs(project, &JobFilter::default(), 100).await.expect("a memory store answers");
+    marks.extend(jobs.iter().flat_map(|job| [job.id.to_string(), job.lead_id.to_string()]));
     marks
 }
 
@@ -342,6 +354,10 @@ async fn no_answer_to_a_tenant_holds_anything_of_another() {
         for pixel in ["one", "two"] {
             service.add_pixel_of(project, &format!("pixel-{index}-{pixel}")).await;
         }
+        let was = service.store.project(project).await.unwrap().unwrap();
+        let becomes = Project { settings: telling(), ..was.clone() };
+        assert!(service.store.update_project(&was, &becomes).await.unwrap());
+        service.add_job(project, &format!("pixel-{index}-one"), "a@x.example").await;
         for (offset, scope) in [(0, Scope::Admin), (1, Scope::Manage), (2, Scope::Read)] {
             let (key, secret) = key(index * 10 + offset, &[scope], Some(project));
             service.store.create_key(&key).await.unwrap();
@@ -415,5 +431,9 @@ async fn everything(service: &Service, project: ProjectId) -> String {
     let keys = store.keys(Some(project), &Page::first(1_000)).await.expect("a memory store answers");
     let keys: Vec<ApiKey> = keys.into_iter().map(|key| ApiKey { last_used_at: None, ..key }).collect();
     let pixels = store.pixels(project, &Page::first(1_000)).await.expect("a memory store answers");
-    format!("{:?} {pixels:?} {keys:?}", store.project(project).await.expect("a memory store answers"))
+    let jobs = store.jobs(project, &JobFilter::default(), 1_000).await.expect("a memory store answers");
+    format!(
+        "{:?} {pixels:?} {keys:?} {jobs:?}",
+        store.project(project).await.expect("a memory store answers")
+    )
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::access::{comparable, path_of, presented, request};
+use crate::access::{NO_JOB, comparable, path_of, presented, request};
 use crate::service::{Gate, Reply, Service, Setup, key, pageview, pageview_with};
 
 const LIMIT: &str = "ratelimit-limit";
@@ -87,7 +87,7 @@ async fn every_limited_route_answers_429_beyond_its_limit_and_no_sooner() {
         byte += 1;
         let secret = service.add_key(byte, &[Scope::Admin], None).await;
         let address = format!("203.0.113.{byte}");
-        let path = path_of(&route, &key_of_own);
+        let path = path_of(&route, &key_of_own, NO_JOB);
         let ask = async || {
             let secret = matches!(route.class, Class::Key(_)).then_some(&*secret);
             Reply::of(request(&service, route.method, &path, secret).header("x-forwarded-for", &address))

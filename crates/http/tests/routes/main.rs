@@ -18,3 +18,4 @@ mod log;
 mod managing;
 mod service;
 mod slow_clients;
+mod sync;

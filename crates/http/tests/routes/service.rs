@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use leadtrail_app::access::Access;
+use leadtrail_app::accounts::Accounts;
+use leadtrail_app::connections::{Connection, OwnConnections, SealKey};
 use leadtrail_app::ingest::{Ingest, IngestSettings};
 use leadtrail_app::pixels::{Pixels, ServicePolicy};
+use leadtrail_crm_sandbox::SandboxCrm;
 use leadtrail_domain::event::StoredEvent;
-use leadtrail_domain::id::{EventId, KeyId, PixelId, ProjectId};
+use leadtrail_domain::id::{EventId, KeyId, PixelId, ProjectId, SyncJobId};
 use leadtrail_domain::key::{ApiKey, KeySecret, Scope};
-use leadtrail_domain::ports::{Keys, Maintenance, Projects, StoreError, Visits};
-use leadtrail_domain::project::{Pixel, PixelSettings, Project, ProjectSettings};
+use leadtrail_domain::ports::{Crm, JobFilter, Keys, Maintenance, Projects, StoreError, SyncJobs, Visits};
+use leadtrail_domain::project::{CrmSettings, Pixel, PixelSettings, Project, ProjectSettings, own_account};
+use leadtrail_domain::sync::account::BreakerSettings;
 use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::visit::{Changes, Known, VisitQuery};
 use leadtrail_enrich::Knowledge;
@@ -60,8 +64,38 @@ pub(crate) struct Setup {
     pub(crate) ingest: IngestSettings,
     /// Events may be stored no sooner than this says.
     pub(crate) gate: Option<Gate>,
+    /// Whether projects can have CRM connections of their own.
+    pub(crate) connections: Sealing,
     /// What `/health` asks in the store's place.
     pub(crate) maintenance: Option<Arc<dyn Maintenance>>,
+}
+
+/// Whether there is a key to seal connections with.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Sealing {
+    #[default]
+    Keyed,
+    Keyless,
+}
+
+/// Settings of a project that tells its leads to a connection of its own.
+pub(crate) fn telling() -> ProjectSettings {
+    let crm = CrmSettings { account: own_account(), ..CrmSettings::default() };
+    ProjectSettings { crm, ..ProjectSettings::default() }
+}
+
+/// No connection but the projects' own, of the kind `sandbox`, which has nobody.
+fn accounts(store: &Arc<MemoryStore>, sealing: Sealing) -> Accounts {
+    let open = |connection: &Connection| match connection.kind.as_str() {
+        "sandbox" => {
+            let crm: Arc<dyn Crm> = Arc::new(SandboxCrm::in_memory());
+            Ok(crm)
+        }
+        other => Err(format!("there is no kind of CRM `{other}`")),
+    };
+    let key = (sealing == Sealing::Keyed).then(|| SealKey::new(&[7; 32]));
+    let own = OwnConnections { connections: store.clone(), key, open: Arc::new(open) };
+    Accounts::new(std::collections::BTreeMap::new(), Some(own), BreakerSettings::default())
 }
 
 impl Service {
@@ -95,6 +129,8 @@ impl Service {
             pixels: Pixels::new(store.clone(), ServicePolicy::default()),
             projects: store.clone(),
             keys: store.clone(),
+            jobs: store.clone(),
+            accounts: Arc::new(accounts(&store, setup.connections)),
             access: Access::new(store.clone()),
             enrich: KNOWLEDGE.clone(),
             clock: store.clone(),
@@ -156,6 +192,15 @@ impl Service {
         let (key, secret) = key(byte, scopes, project);
         self.store.create_key(&key).await.expect("a memory store takes a key");
         secret.reveal().to_owned()
+    }
+
+    /// Sends a form with this address to a pixel, and answers the sync job that it makes.
+    pub(crate) async fn add_job(&self, project: ProjectId, pixel: &str, email: &str) -> SyncJobId {
+        let form = json!({"event_type": "form_submit", "pixel_id": pixel, "form_data": {"email": email}});
+        let reply = self.track(&pageview_with(form)).await;
+        assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+        let jobs = self.store.jobs(project, &JobFilter::default(), 1).await.expect("a memory store answers");
+        jobs.first().expect("the form makes a job").id
     }
 
     /// Every event that is stored, by id.

@@ -1,17 +1,19 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use leadtrail_app::projects::NewPixelInput;
-use leadtrail_app::sync_loop::{Accounts, SyncOutcome};
+use leadtrail_app::sync_loop::SyncOutcome;
 use leadtrail_crm_sandbox::{NewPerson, SandboxCrm};
 use leadtrail_domain::event::{EventKind, StoredEvent};
-use leadtrail_domain::project::default_account;
 use leadtrail_domain::sync::NextStep;
 use leadtrail_domain::time::Timestamp;
+use secrecy::ExposeSecret as _;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -20,7 +22,7 @@ use super::{crm, pixel, project};
 use crate::cli::{Common, DemoArgs, Setting};
 use crate::measures::Measures;
 use crate::output;
-use crate::settings::{Flags, Layers, Settings};
+use crate::settings::{Flags, Layers, Settings, StoreUrl};
 use crate::{telemetry, wiring};
 
 /// How long after a form the CRM is told in the demo.
@@ -82,8 +84,9 @@ pub(super) async fn run(
             })?;
         }
     }
-    let service = start(&settings, &stores, &sandbox, &measures, args.bind).await?;
-    introduce(service.address, folder.path())?;
+    let service = start(&settings, &stores, &measures, args.bind).await?;
+    let config = write_config(folder.path(), &settings)?;
+    introduce(service.address, folder.path(), &config)?;
     let view = View { sandbox, last_session: None };
     let watching = tokio::spawn(view.run(service.ingest.watch(), service.sync.watch()));
     stop.received().await;
@@ -98,28 +101,45 @@ pub(super) async fn run(
 async fn start(
     settings: &Settings,
     stores: &wiring::Stores,
-    sandbox: &SandboxCrm,
     measures: &Measures,
     bind: Option<SocketAddr>,
 ) -> anyhow::Result<Service> {
-    let accounts = || -> Accounts {
-        let crm: std::sync::Arc<dyn leadtrail_domain::ports::Crm> = std::sync::Arc::new(sandbox.clone());
-        Accounts::from([(default_account(), crm)])
-    };
+    let accounts = Arc::new(wiring::accounts(settings, stores)?);
     let usual = BIND.parse()?;
     let is_taken = |error: &anyhow::Error| {
         error.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::AddrInUse)
     };
-    match Service::start(settings, stores, accounts(), measures, bind.unwrap_or(usual), true).await {
+    match Service::start(settings, stores, Arc::clone(&accounts), measures, bind.unwrap_or(usual), true).await
+    {
         Err(error) if bind.is_none() && is_taken(&error) => {
-            Service::start(settings, stores, accounts(), measures, ([127, 0, 0, 1], 0).into(), true).await
+            Service::start(settings, stores, accounts, measures, ([127, 0, 0, 1], 0).into(), true).await
         }
         started => started,
     }
 }
 
-fn introduce(address: SocketAddr, folder: &std::path::Path) -> anyhow::Result<()> {
+/// Writes the settings by which other commands find the demo's store and sandbox. The folder is open to its owner only.
+fn write_config(folder: &Path, settings: &Settings) -> anyhow::Result<PathBuf> {
+    let store = match &settings.store.url {
+        StoreUrl::Memory => "memory:",
+        StoreUrl::Sqlite(url) => url,
+        StoreUrl::Postgres(url) => url.expose_secret(),
+    };
+    // JSON's texts are TOML's.
+    let text = |text: &str| serde_json::to_string(text);
+    let crm = text(&settings.sandbox_file.display().to_string())?;
+    let config = format!(
+        "[store]\nurl = {}\n\n[crm]\nkind = \"sandbox\"\n\n[crm.sandbox]\nfile = {crm}\n",
+        text(store)?
+    );
+    let file = folder.join("leadtrail.toml");
+    std::fs::write(&file, config).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
+}
+
+fn introduce(address: SocketAddr, folder: &Path, config: &Path) -> anyhow::Result<()> {
     let base = format!("http://{address}");
+    let config = config.display();
     output::line(&format!(
         "\
 Leadtrail demo: an ad click, a form, and the CRM that learns of it. Nothing leaves this machine. Times are UTC.
@@ -135,6 +155,16 @@ Leadtrail demo: an ad click, a form, and the CRM that learns of it. Nothing leav
      They stand in {}
 
   Come back without the ad ({base}/demo/) and send another form: the first touch stays.
+
+  Look behind it in another terminal:
+     export LEADTRAIL_CONFIG={config}
+     leadtrail sync list --project demo                    the queue; `sync show JOB` tells each attempt
+     leadtrail why ada@example.com --project demo          the touches, the rule, what the CRM was told
+     leadtrail crm test-email ada@example.com --project demo
+     leadtrail crm verify --project demo
+     leadtrail crm sandbox-script --outage transient       an outage: send a form, see it wait and the breaker open
+     leadtrail sync health
+     leadtrail crm sandbox-script                          well again
   Ctrl-C ends the demo.
 ",
         folder.join("sandbox-crm.json").display()

@@ -2,6 +2,7 @@
 
 mod mapping;
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -10,10 +11,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use leadtrail_app::sync_loop::Accounts;
+use leadtrail_app::accounts::{Accounts, Connected};
 use leadtrail_domain::crm::CrmField;
 use leadtrail_domain::ports::{Crm, CrmError, Durability, Page};
-use leadtrail_domain::project::Project;
+use leadtrail_domain::project::{Account, Project};
 use leadtrail_domain::time::Timestamp;
 use leadtrail_enrich::GeoFile;
 use leadtrail_outbound::{Destination, Outbound, OutboundSettings, Request};
@@ -22,7 +23,7 @@ use serde_json::json;
 
 use super::{PAGE, crm};
 use crate::output::{self, Format};
-use crate::settings::{CrmKind, Http, Layers, Settings, Store, StoreUrl};
+use crate::settings::{Http, Layers, Settings, Store, StoreUrl};
 use crate::telemetry;
 use crate::wiring::{self, Stores};
 
@@ -36,6 +37,9 @@ const FREE_BYTES_MIN: u64 = 1 << 30;
 const FREE_BYTES_NEEDED: u64 = 64 << 20;
 /// Addresses change hands: a database of places older than this is wrong about many.
 const GEO_AGE_MAX: Duration = Duration::from_hours(24 * 90);
+/// The fields of the connections that answered.
+type Known = BTreeMap<Account, Vec<CrmField>>;
+
 /// How long a store may take to answer a question.
 const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -276,34 +280,31 @@ fn geo(file: Option<&Path>) -> Finding {
 }
 
 async fn crm_and_mapping(settings: &Settings, stores: Option<&Stores>) -> Vec<Finding> {
-    if matches!(settings.crm, CrmKind::None) {
+    if settings.crms.is_empty() && settings.connection_key.is_none() {
         return vec![Finding::ok("crm", "none is set (crm.kind); leads are told to nobody")];
     }
-    let accounts = match wiring::accounts(settings) {
+    let accounts = match stores {
+        Some(stores) => wiring::accounts(settings, stores),
+        None => wiring::accounts_of_service(settings),
+    };
+    let accounts = match accounts {
         Ok(accounts) => accounts,
         Err(error) => {
             return vec![Finding::fail("crm", one_line(&format!("{error:#}")), "see the settings crm.*")];
         }
     };
     let mut findings = Vec::new();
-    let mut known = Vec::new();
-    for (account, crm) in &accounts {
-        match fields_of(crm).await {
-            Ok(fields) => {
-                let found = format!("{account}: the credentials are taken, {} fields", fields.len());
-                findings.push(Finding::ok("crm", found));
-                known.push((account.clone(), fields));
-            }
-            Err((problem, mend)) => {
-                findings.push(Finding::fail("crm", format!("{account}: {problem}"), mend));
-            }
-        }
+    let mut known = Known::new();
+    for connected in accounts.open() {
+        findings.push(ask(&connected, &mut known).await);
     }
     let Some(stores) = stores else { return findings };
     match projects(stores).await {
         Ok(projects) => {
-            let syncing = projects.iter().filter(|one| one.archived_at.is_none() && one.settings.crm.enabled);
-            findings.extend(syncing.filter_map(|project| judge_project(project, &accounts, &known)));
+            for project in projects.iter().filter(|one| one.archived_at.is_none() && one.settings.crm.enabled)
+            {
+                findings.extend(judge_project(project, &accounts, &mut known).await);
+            }
         }
         Err(problem) => findings.push(Finding::fail("mapping", problem, "see that the store is well")),
     }
@@ -338,19 +339,41 @@ async fn projects(stores: &Stores) -> Result<Vec<Project>, String> {
     }
 }
 
-/// `None` where the account could not be asked, which was said already.
-fn judge_project(
-    project: &Project,
-    accounts: &Accounts,
-    known: &[(leadtrail_domain::id::Slug, Vec<CrmField>)],
-) -> Option<Finding> {
-    let (slug, settings) = (&project.slug, &project.settings.crm);
-    if !accounts.contains_key(&settings.account) {
-        let found = format!("{slug}: there is no CRM connection named {}", settings.account);
-        return Some(Finding::fail("mapping", found, "set the project's crm.account, or crm.enabled=false"));
+/// Asks a connection for its fields, and says how that went.
+async fn ask(connected: &Connected, known: &mut Known) -> Finding {
+    let account = &connected.account;
+    match fields_of(&connected.crm).await {
+        Ok(fields) => {
+            let found = format!("{account}: the credentials are taken, {} fields", fields.len());
+            known.insert(account.clone(), fields);
+            Finding::ok("crm", found)
+        }
+        Err((problem, mend)) => Finding::fail("crm", format!("{account}: {problem}"), mend),
     }
-    let (_, fields) = known.iter().find(|(account, _)| *account == settings.account)?;
-    Some(mapping::judge(slug, settings, fields))
+}
+
+async fn judge_project(project: &Project, accounts: &Accounts, known: &mut Known) -> Vec<Finding> {
+    let (slug, settings) = (&project.slug, &project.settings.crm);
+    let account = Account::of(project.id, &settings.account);
+    let mut findings = Vec::new();
+    match accounts.connected(&account).await {
+        Ok(Some(connected)) if matches!(account, Account::Own(_)) => {
+            findings.push(ask(&connected, known).await);
+        }
+        // It was asked already.
+        Ok(Some(_)) => {}
+        Ok(None) => {
+            let found = format!("{slug}: there is no CRM connection named {}", settings.account);
+            let mend = "set the project's crm.account, or crm.enabled=false";
+            return vec![Finding::fail("mapping", found, mend)];
+        }
+        Err(error) => {
+            let mend = "set it again: `leadtrail crm connection set`";
+            return vec![Finding::fail("crm", format!("{slug}: {}", chain(&error)), mend)];
+        }
+    }
+    findings.extend(known.get(&account).map(|fields| mapping::judge(slug, settings, fields)));
+    findings
 }
 
 fn proxies(http: &Http) -> Finding {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use leadtrail_app::access::Access;
+use leadtrail_app::accounts::Accounts;
 use leadtrail_app::ingest::{Ingest, IngestTasks};
 use leadtrail_app::pixels::{Pixels, ServicePolicy};
-use leadtrail_app::sync_loop::{self, Accounts, SyncLoop};
-use leadtrail_app::{shutdown, upkeep};
+use leadtrail_app::sync_loop::{self, SyncLoop};
+use leadtrail_app::{crm_account, shutdown, upkeep};
 use leadtrail_enrich::Knowledge;
 use leadtrail_http::{Collector, FILES_PER_CONNECTION, HttpSettings, raise_open_files};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -41,9 +42,8 @@ pub(super) async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     if let Some(secret) = first_admin_key(&stores).await? {
         output::line(&format!("admin key: {}", secret.reveal()))?;
     }
-    let service =
-        Service::start(settings, &stores, wiring::accounts(settings)?, &measures, settings.http.bind, false)
-            .await?;
+    let accounts = Arc::new(wiring::accounts(settings, &stores)?);
+    let service = Service::start(settings, &stores, accounts, &measures, settings.http.bind, false).await?;
     output::line(&format!("listening on http://{}", service.address))?;
     stop.received().await;
     service.stop().await?;
@@ -63,7 +63,7 @@ pub(super) struct Service {
     ingesting: IngestTasks,
     syncing: JoinHandle<()>,
     /// What goes on by itself and may end at any moment.
-    keeping: [JoinHandle<()>; 3],
+    keeping: [JoinHandle<()>; 4],
     trigger: shutdown::Trigger,
 }
 
@@ -72,7 +72,7 @@ impl Service {
     pub(super) async fn start(
         settings: &Settings,
         stores: &Stores,
-        accounts: Accounts,
+        accounts: Arc<Accounts>,
         measures: &Measures,
         bind: SocketAddr,
         demo_site: bool,
@@ -81,13 +81,13 @@ impl Service {
         let knowledge = Arc::new(Knowledge::new(settings.geo_file.clone()));
         stores.maintenance.upkeep(stores.clock.now()).await.context("cannot prepare the store")?;
         let service =
-            ServicePolicy { accounts: accounts.keys().cloned().collect(), sync_delay: settings.sync_delay };
+            ServicePolicy { accounts: accounts.names().cloned().collect(), sync_delay: settings.sync_delay };
         let (trigger, due) = shutdown::channel();
         let (ingest, ingesting) = Ingest::start(&stores.visits, &settings.ingest);
         let sync = Arc::new(SyncLoop::new(
             Arc::clone(&stores.jobs),
             Arc::clone(&stores.projects),
-            accounts,
+            Arc::clone(&accounts),
             Arc::clone(&stores.clock),
             settings.sync.clone(),
         ));
@@ -96,6 +96,8 @@ impl Service {
             pixels: Pixels::new(Arc::clone(&stores.projects), service),
             projects: Arc::clone(&stores.projects),
             keys: Arc::clone(&stores.keys),
+            jobs: Arc::clone(&stores.jobs),
+            accounts: Arc::clone(&accounts),
             access: Access::new(Arc::clone(&stores.keys)),
             enrich: knowledge.clone(),
             clock: Arc::clone(&stores.clock),
@@ -121,14 +123,21 @@ impl Service {
             let (sync, due) = (Arc::clone(&sync), due.clone());
             async move { sync.run(due).await }
         });
+        let reported = Arc::clone(&accounts);
         let keeping = [
             tokio::spawn(upkeep::run(
                 Arc::clone(&stores.maintenance),
                 Arc::clone(&stores.clock),
                 due.clone(),
             )),
-            tokio::spawn(sync_loop::keep_counting(Arc::clone(&stores.jobs), Arc::clone(&stores.clock), due)),
+            tokio::spawn(sync_loop::keep_counting(
+                Arc::clone(&stores.jobs),
+                accounts,
+                Arc::clone(&stores.clock),
+                due,
+            )),
             tokio::spawn(measures.clone().keep_sorted()),
+            tokio::spawn(crm_account::report_mappings(Arc::clone(&stores.projects), reported)),
         ];
         let serving = tokio::spawn(server);
         Ok(Self { address, ingest, sync, http, serving, ingesting, syncing, keeping, trigger })

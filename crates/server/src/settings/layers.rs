@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
@@ -8,7 +8,9 @@ const DEFAULT: &str = include_str!("default.toml");
 const PREFIX: &str = "LEADTRAIL__";
 
 /// The keys whose values are shown to nobody.
-const SECRETS: [&str; 2] = ["crm.pipedrive.api_token", "store.url"];
+const SECRETS: [&str; 3] = ["crm.connection_key", "crm.pipedrive.api_token", "store.url"];
+/// The keys of one of `crm.accounts`.
+const OF_ACCOUNT: [&str; 4] = ["api_token", "base_url", "file", "kind"];
 
 /// What the replaced tool's environment calls some of the keys.
 const ALIASES: [(&str, &str); 3] = [
@@ -72,7 +74,7 @@ impl Layers {
             .into_iter()
             .map(|(key, value)| {
                 let origin = value.origin().unwrap_or("the default").to_owned();
-                let known = known.contains_key(&key);
+                let known = known.contains_key(&key) || of_account(&key).is_some();
                 (key, Entry { value: content(value), origin, known })
             })
             .collect();
@@ -102,7 +104,7 @@ impl Layers {
         let text = self.text(key);
         if key == "store.url" {
             masked_url(&text)
-        } else if SECRETS.contains(&key) && !text.is_empty() {
+        } else if is_secret(key) && !text.is_empty() {
             "***".to_owned()
         } else {
             text
@@ -111,6 +113,11 @@ impl Layers {
 
     pub(crate) fn origin(&self, key: &str) -> &str {
         self.values.get(key).map_or("the default", |entry| &entry.origin)
+    }
+
+    /// The names under `crm.accounts`.
+    pub(crate) fn accounts(&self) -> BTreeSet<String> {
+        self.values.keys().filter_map(|key| Some(of_account(key)?.0.to_owned())).collect()
     }
 
     /// Every key, in order.
@@ -125,6 +132,16 @@ impl Layers {
         }
         errors
     }
+}
+
+/// The name and the rest of a key of one of `crm.accounts`.
+fn of_account(key: &str) -> Option<(&str, &str)> {
+    let account = key.strip_prefix("crm.accounts.")?.split_once('.')?;
+    OF_ACCOUNT.contains(&account.1).then_some(account)
+}
+
+fn is_secret(key: &str) -> bool {
+    SECRETS.contains(&key) || of_account(key).is_some_and(|(_, part)| part == "api_token")
 }
 
 /// A store's address without its password, which may stand before the host or, as libpq takes it, in the query.
@@ -168,7 +185,7 @@ fn environment_values(
     for (name, value) in environment {
         let Some(path) = name.strip_prefix(PREFIX) else { continue };
         let key = path.to_lowercase().replace("__", ".");
-        match key.strip_suffix("_file").filter(|secret| SECRETS.contains(secret)) {
+        match key.strip_suffix("_file").filter(|secret| is_secret(secret)) {
             Some(secret) => {
                 let content = std::fs::read_to_string(value).map_err(|error| {
                     anyhow::anyhow!("{secret}: cannot read {value} (from {name}): {error}")

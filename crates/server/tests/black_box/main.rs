@@ -16,3 +16,4 @@ mod request_ids;
 mod scratch;
 mod stop;
 mod stored;
+mod sync;
