@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use futures::stream;
 use leadtrail_domain::key::{KeySecret, Scope};
-use leadtrail_domain::ports::Keys as _;
-use leadtrail_http::{Class, HttpSettings, INPUT_BYTES_MAX, Limits, openapi, routes};
+use leadtrail_domain::ports::{Clock as _, Keys as _, SyncJobs as _};
+use leadtrail_http::{Class, HttpSettings, INPUT_BYTES_MAX, Limits, RouteEntry, openapi, routes};
 use proptest::prelude::*;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::service::{Reply, Service, Setup, key, pageview, pageview_with};
+use crate::service::{Reply, Service, Setup, key, pageview, pageview_with, telling};
 
 /// Method, path and status.
 type Place = (&'static str, &'static str, u16);
@@ -126,12 +126,22 @@ struct World {
     admin: String,
     weak: String,
     key_id: String,
+    /// A sync job that waits, and one that is being worked on.
+    job: String,
+    worked_on: String,
 }
 
 impl World {
     async fn new() -> Self {
         let settings = HttpSettings { body_timeout: Duration::from_millis(300), ..HttpSettings::default() };
-        let service = Service::with(Setup { settings, ..Setup::default() }).await;
+        let service = Service::with(Setup { settings, project: telling(), ..Setup::default() }).await;
+        let worked_on = service.add_job(service.project, "demo", "a@x.example").await;
+        let later = service.store.now().plus(Duration::from_hours(1));
+        for due in service.store.due_queues(later).await.expect("a memory store answers") {
+            let claimed = service.store.claim(&due.queue, later, Duration::from_hours(1), 1).await;
+            assert_eq!(claimed.expect("a memory store answers").len(), 1);
+        }
+        let job = service.add_job(service.project, "demo", "b@x.example").await;
         let admin = service.add_key(1, &[Scope::Admin], None).await;
         let weak = service.add_key(2, &[Scope::Ingest], None).await;
         let (other, _secret) = key(3, &[Scope::Read], Some(service.project));
@@ -139,7 +149,15 @@ impl World {
         service.add_project("changed").await;
         service.add_pixel("changed").await;
         let strict = strict().await;
-        let world = Self { service, strict, admin, weak, key_id: other.id.to_string() };
+        let world = Self {
+            service,
+            strict,
+            admin,
+            weak,
+            key_id: other.id.to_string(),
+            job: job.to_string(),
+            worked_on: worked_on.to_string(),
+        };
         let listed = json!({"id": "listed", "name": "Listed", "settings": {"origins": ["only.example"]}});
         let made = Scenario::at("/api/projects/demo/pixels").by(&world.admin).sending(Sent::json(&listed));
         assert_eq!(made.ask(&world.service, "POST").await.status, StatusCode::CREATED);
@@ -148,7 +166,11 @@ impl World {
 
     /// What a route names, there.
     fn there(&self, path: &str, id: &str) -> String {
-        let id = if path.starts_with("/api/keys") { &self.key_id } else { id };
+        let id = match path {
+            path if path.starts_with("/api/keys") => &self.key_id,
+            path if path.starts_with("/api/sync/jobs") => &self.job,
+            _ => id,
+        };
         path.replace("{id}", id)
     }
 
@@ -157,6 +179,7 @@ impl World {
         let mut all = BTreeMap::new();
         self.of_classes(&mut all);
         of_collecting(&mut all);
+        self.of_sync(&mut all);
         self.of_managing(&mut all);
         of_pages(&mut all);
         all
@@ -190,14 +213,12 @@ impl World {
             add(403, there.clone().by(&self.weak));
             add(429, there.clone().by(&self.admin).one_too_many());
             if needs.reach == leadtrail_http::Reach::Named {
-                let nowhere = if route.path.starts_with("/api/keys") {
-                    "00000000-0000-7000-8000-000000000000"
-                } else {
-                    "nowhere"
-                };
+                let has_uuid =
+                    ["/api/keys", "/api/sync/jobs"].iter().any(|start| route.path.starts_with(start));
+                let nowhere = if has_uuid { "00000000-0000-7000-8000-000000000000" } else { "nowhere" };
                 add(404, Scenario::at(&route.path.replace("{id}", nowhere)).by(&self.admin));
             }
-            if ["POST", "PUT", "PATCH"].contains(&route.method) {
+            if takes_a_body(&route) {
                 let there = there.by(&self.admin);
                 let large = json!({"name": "x".repeat(INPUT_BYTES_MAX)});
                 add(408, there.clone().sending(Sent::Endless));
@@ -206,6 +227,35 @@ impl World {
                 add(422, there.sending(Sent::json(&json!({"no such field": 1}))));
             }
         }
+    }
+
+    /// In the order in which they are asked a job is held, replayed and skipped.
+    fn of_sync(&self, all: &mut BTreeMap<Place, Scenario>) {
+        let mut add = |method, path, status, at: String| {
+            all.insert((method, path, status), Scenario::at(&at).by(&self.admin));
+        };
+        let (jobs, job) = ("/api/sync/jobs", "/api/sync/jobs/{id}");
+        add("GET", jobs, 200, format!("{jobs}?project=demo&status=pending&email=a%40x.example"));
+        add("GET", jobs, 422, format!("{jobs}?project=demo&status=nonsense"));
+        add("GET", job, 200, self.there(job, ""));
+        for path in ["/api/sync/jobs/{id}/hold", "/api/sync/jobs/{id}/skip"] {
+            add("POST", path, 200, self.there(path, ""));
+            // What is held or skipped already is in no state for it.
+            add("POST", path, 422, self.there(path, ""));
+        }
+        let replay = "/api/sync/jobs/{id}/replay";
+        add("POST", replay, 200, self.there(replay, ""));
+        add("POST", replay, 422, replay.replace("{id}", &self.worked_on));
+        for path in ["/api/sync/health", "/api/crm/verify"] {
+            add("GET", path, 200, format!("{path}?project=demo"));
+            add("GET", path, 422, format!("{path}?project=nowhere"));
+        }
+        let connection = "/api/projects/{id}/connection";
+        add("GET", connection, 200, self.there(connection, "demo"));
+        add("DELETE", connection, 200, self.there(connection, "changed"));
+        let set = json!({"kind": "sandbox", "base_url": "acme", "api_token": "not-a-real-token"});
+        let put = Scenario::at(&self.there(connection, "changed")).by(&self.admin).sending(Sent::json(&set));
+        all.insert(("PUT", connection, 200), put);
     }
 
     fn of_managing(&self, all: &mut BTreeMap<Place, Scenario>) {
@@ -261,6 +311,11 @@ impl World {
             all.insert((method, path, 503), scenario.while_the_store_is_down());
         }
     }
+}
+
+fn takes_a_body(route: &RouteEntry) -> bool {
+    let operation = &openapi()["paths"][route.path][route.method.to_lowercase()];
+    operation["requestBody"].is_object()
 }
 
 /// Those of what the pixel sends.
