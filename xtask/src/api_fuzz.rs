@@ -30,8 +30,11 @@ const SEED: &str = "20261123";
 const EXAMPLES: &str = "25";
 /// How long one run may take, in seconds.
 const AT_MOST: &str = "300";
-/// A browser's: others are counted as bots and not stored.
-const USER_AGENT: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+/// The headers of all requests; what comes without a browser's name is dropped as a bot's.
+const CONFIG: &str = "[headers]
+Authorization = \"Bearer ${LEADTRAIL_FUZZ_KEY}\"
+User-Agent = \"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\"
+";
 /// How long the server may take to describe itself.
 const DESCRIBED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -91,6 +94,9 @@ fn fuzz(schemathesis: &Path, leadtrail: Leadtrail<'_>) -> Result<()> {
     let kept =
         [server::text(&key, "id")?, &collecting_project, "collecting", &things.collecting_pixel].join(",");
     fs::write(folder.join("kept.py"), HOOKS)?;
+    // Not an argument: those are shown when something fails.
+    let config = folder.join("schemathesis.toml");
+    fs::write(&config, CONFIG)?;
 
     let mut server = leadtrail.serve()?;
     let description = described(server.address())?;
@@ -101,10 +107,10 @@ fn fuzz(schemathesis: &Path, leadtrail: Leadtrail<'_>) -> Result<()> {
         fs::write(&file, description.to_string())?;
         let report = folder.join(format!("{}-report.json", mode.name));
         let mut command = Command::new("timeout");
-        command.arg(AT_MOST).arg(schemathesis).arg("run").arg(&file);
+        command.arg(AT_MOST).arg(schemathesis).arg("--config-file").arg(&config).arg("run").arg(&file);
         command.args(["--url", &format!("http://{}", server.address()), "--mode", mode.name]);
-        command.args(["--header", &format!("Authorization: Bearer {}", server::text(&key, "key")?)]);
-        command.args(["--header", USER_AGENT, "--seed", SEED, "--max-examples", EXAMPLES, "--checks", "all"]);
+        command.env("LEADTRAIL_FUZZ_KEY", server::text(&key, "key")?);
+        command.args(["--seed", SEED, "--max-examples", EXAMPLES, "--checks", "all"]);
         // More than one worker shares the random numbers by chance.
         command.args(["--workers", "1", "--continue-on-failure", "--no-color", "--report", "json"]);
         command.arg("--report-json-path").arg(&report).args(mode.arguments);

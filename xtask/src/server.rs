@@ -59,7 +59,7 @@ impl Leadtrail<'_> {
         let mut command = Command::new(self.binary);
         command.current_dir(self.folder).args(arguments).args(["--store", self.store]);
         // One sender stands for thousands of visitors here.
-        for limit in ["TRACKING", "READING", "MANAGING"] {
+        for limit in ["TRACKING", "READING", "MANAGING", "FAILED_AUTHENTICATIONS"] {
             command.env(format!("LEADTRAIL__LIMITS__{limit}"), "off");
         }
         command.env("LEADTRAIL__LOG__LEVEL", "warn").env("LEADTRAIL__CRM__KIND", "none");
