@@ -62,7 +62,7 @@ impl Leadtrail<'_> {
         for limit in ["TRACKING", "READING", "MANAGING", "FAILED_AUTHENTICATIONS"] {
             command.env(format!("LEADTRAIL__LIMITS__{limit}"), "off");
         }
-        command.env("LEADTRAIL__LOG__LEVEL", "warn").env("LEADTRAIL__CRM__KIND", "none");
+        command.env("LEADTRAIL__LOG__LEVEL", "warn").env("LEADTRAIL__CRM__KIND", "sandbox");
         command
     }
 }

@@ -8,6 +8,7 @@ pub(super) struct Things {
     pub(super) project: String,
     pub(super) pixel: String,
     pub(super) key: String,
+    pub(super) job: String,
     /// The pixel that events are sent to; of another project, which stays as it is.
     pub(super) collecting_pixel: String,
 }
@@ -20,6 +21,8 @@ pub(super) fn reachable(description: &Value, things: &Things) -> Result<Value> {
         if parameter["in"] == "path" && parameter["name"] == "id" {
             let ids = if path.starts_with("/api/keys") {
                 json!([things.key])
+            } else if path.starts_with("/api/sync/jobs") {
+                json!([things.job])
             } else if path.contains("pixels/{id}") {
                 json!([things.pixel])
             } else {
@@ -53,6 +56,8 @@ pub(super) fn acceptable(reachable: &Value, things: &Things) -> Result<Value> {
     for (_path, parameter) in parameters(&mut narrowed)? {
         if parameter["name"] == "cursor" {
             parameter["schema"] = json!({"enum": [cursor]});
+        } else if parameter["name"] == "project" {
+            parameter["schema"] = json!({"enum": [things.project]});
         } else if parameter["name"] == "id" {
             parameter["schema"] = parameter["schema"]["anyOf"][0].clone();
         }
@@ -102,6 +107,7 @@ mod tests {
             project: "p1".to_owned(),
             pixel: "x1".to_owned(),
             key: "k1".to_owned(),
+            job: "j1".to_owned(),
             collecting_pixel: "c1".to_owned(),
         }
     }
