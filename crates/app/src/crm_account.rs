@@ -17,6 +17,8 @@ use crate::cause::cause;
 /// How many custom fields the smallest plan of Pipedrive has room for, over everything in the account (its knowledge
 /// base, 2026-08).
 pub const FIELDS_OF_SMALLEST_PLAN: usize = 30;
+/// The CRM whose plans have room for so many fields.
+const PIPEDRIVE: &str = "Pipedrive";
 /// How many projects are read at a time.
 const PROJECTS_PAGE: u32 = 200;
 /// Whom nobody is: searched for to see whether searching is allowed.
@@ -180,7 +182,9 @@ async fn look(connected: &Connected, project: &Project, now: Timestamp, verified
             verified.fields = Some(fields.len());
             verified.placed = Some(all.saturating_sub(missing));
             verified.findings.extend(mapping::check(settings, &fields));
-            verified.findings.extend(plan_cap(fields.len(), missing));
+            if verified.crm == Some(PIPEDRIVE) {
+                verified.findings.extend(plan_cap(fields.len(), missing));
+            }
         }
         Err(error) => verified.findings.push(refused("the fields of persons cannot be listed", &error)),
     }
@@ -203,7 +207,7 @@ fn plan_cap(present: usize, missing: usize) -> Option<Finding> {
     (missing > 0 && present + missing > FIELDS_OF_SMALLEST_PLAN).then(|| {
         finding(
             Severity::Note,
-            format!("with the {missing} fields that are missing there are {} in the account", present + missing),
+            format!("with what is missing ({missing}) there are {} fields in the account", present + missing),
             "Pipedrive's smallest plan has room for 30; make some only: `leadtrail crm provision --field NAME`",
         )
     })

@@ -12,7 +12,7 @@ use leadtrail_domain::sync::preview::Ruling;
 use serde_json::json;
 
 use crate::commands::{find_project, now};
-use crate::output::{self, Format, row, shown_at, shown_value, table};
+use crate::output::{self, Format, counted, row, shown_at, shown_value, table};
 use crate::settings::Settings;
 use crate::wiring::{self, Stores};
 
@@ -101,9 +101,12 @@ fn provided(provisioned: &Provisioned, yes: bool) -> String {
     let made = provisioned.fields.iter().filter(|field| field.key.is_some()).count();
     let end = match (&provisioned.problem, yes) {
         (Some(problem), _) => format!("{made} of {count} made; the CRM refused {problem}"),
-        (None, true) => format!("{made} fields made in {account}, beside {} others", provisioned.present),
+        (None, true) => {
+            format!("{} made in {account}, beside {} others", counted(made, "field"), provisioned.present)
+        }
         (None, false) => format!(
-            "{count} fields would be made in {account}, beside {} others; do it with --yes",
+            "{} would be made in {account}, beside {} others; do it with --yes",
+            counted(count, "field"),
             provisioned.present
         ),
     };
