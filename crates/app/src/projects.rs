@@ -4,7 +4,7 @@
 
 use leadtrail_domain::id::{PixelId, ProjectId, Slug};
 use leadtrail_domain::ports::{Created, Page, Projects, StoreError};
-use leadtrail_domain::project::{ConsentMode, Pixel, PixelSettings, Project, ProjectSettings};
+use leadtrail_domain::project::{ConsentMode, Pixel, PixelSettings, Project, ProjectSettings, own_account};
 use leadtrail_domain::time::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -211,6 +211,11 @@ fn changed(
     refuse_reserved(&changed.slug, &mut problems);
     if changed.slug != project.slug && view != View::All {
         problems.add("slug", "may be changed only with a key that is bound to no project");
+    }
+    // The service's connections are others' too: whoever sees one project does not choose among them.
+    let account = &changed.settings.crm.account;
+    if *account != project.settings.crm.account && *account != own_account() && view != View::All {
+        problems.add("settings.crm.account", "may be changed only with a key that is bound to no project");
     }
     problems.unless_none(changed)
 }

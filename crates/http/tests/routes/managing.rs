@@ -180,6 +180,13 @@ async fn a_key_bound_to_a_project_makes_keys_for_that_project_alone() {
     let refused =
         bound.send(Method::PATCH, "/api/projects/demo", slug, StatusCode::UNPROCESSABLE_ENTITY).await;
     assert_eq!(named(&refused), ["slug"]);
+    // Among the service's connections may be other clients'.
+    let account = |name: &str| json!({"settings": {"crm": {"account": name}}});
+    let others = account("another-client");
+    let refused =
+        bound.send(Method::PATCH, "/api/projects/demo", others, StatusCode::UNPROCESSABLE_ENTITY).await;
+    assert_eq!(named(&refused), ["settings.crm.account"]);
+    bound.send(Method::PATCH, "/api/projects/demo", account("own"), StatusCode::OK).await;
 }
 
 #[tokio::test]
