@@ -22,6 +22,11 @@ fn seconds(of_minute: u32, seconds: u64) -> Timestamp {
     minute(of_minute).plus(Duration::from_secs(seconds))
 }
 
+/// The only site of another project in the same store.
+fn beside(world: &World, slug: &str) -> Site {
+    Site::of(world.site.store.clone(), slug, slug)
+}
+
 fn add(crm: &SandboxCrm, email: &str) {
     let person = NewPerson {
         first_name: "P".into(),
@@ -125,15 +130,14 @@ async fn refused_credentials_are_tried_again_every_five_minutes_by_one_job_and_n
 async fn c9_one_connections_outage_delays_no_job_of_another() {
     let world = World::new();
     let other_crm = SandboxCrm::in_memory();
-    let mut other = world.site.beside("other");
+    let mut other = beside(&world, "other");
     other.policy.crm.as_mut().unwrap().account = "second".parse().unwrap();
     let mut project = other.pixel.project.clone();
     project.settings.crm.account = "second".parse().unwrap();
     other.store.update_project(&other.pixel.project, &project).await.unwrap();
-    let service: BTreeMap<_, Arc<dyn Crm>> = BTreeMap::from([
-        (default_account(), world.crm.clone()),
-        ("second".parse().unwrap(), Arc::new(other_crm.clone()) as Arc<dyn Crm>),
-    ]);
+    let second: Arc<dyn Crm> = Arc::new(other_crm.clone());
+    let service =
+        BTreeMap::from([(default_account(), world.crm.clone()), ("second".parse().unwrap(), second)]);
     let accounts = Arc::new(Accounts::new(service, None, BreakerSettings::default()));
     let world = World { accounts: Some(accounts), ..world };
     leads(&world, 200);
@@ -149,7 +153,7 @@ async fn c9_one_connections_outage_delays_no_job_of_another() {
 async fn a_project_with_a_long_queue_leaves_its_neighbours_on_the_same_connection_their_share() {
     let world = lasting();
     leads(&world, 200);
-    let others: Vec<Site> = ["one", "two"].map(|slug| world.site.beside(slug)).into();
+    let others: Vec<Site> = ["one", "two"].map(|slug| beside(&world, slug)).into();
     add(&world.sandbox, JANE);
     for other in &others {
         other.submit(2, "cookie-x", JANE);
@@ -245,7 +249,7 @@ async fn a_projects_own_connection_is_opened_from_its_seal_and_anew_when_it_is_s
     let own = OwnConnections { connections: store.clone(), key: Some(key.clone()), open: Arc::new(open) };
     let accounts = Arc::new(Accounts::new(BTreeMap::new(), Some(own), BreakerSettings::default()));
     let mut site = World { accounts: Some(accounts), ..World::new() };
-    site.site = world.site.beside("tenant");
+    site.site = beside(&world, "tenant");
     let mut project = site.site.pixel.project.clone();
     project.settings.crm.account = own_account();
     store.update_project(&site.site.pixel.project, &project).await.unwrap();

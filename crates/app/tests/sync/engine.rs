@@ -9,6 +9,7 @@ use std::time::Duration;
 use leadtrail_app::shutdown;
 use leadtrail_crm_sandbox::NewPerson;
 use leadtrail_domain::crm::{FieldKey, Patch, PersonId};
+use leadtrail_domain::email::EmailAddress;
 use leadtrail_domain::id::SyncJobId;
 use leadtrail_domain::ports::{CrmError, JobAction, RateScope, SyncJobs as _};
 use leadtrail_domain::sync::{JobStatus, SyncJob};
@@ -302,7 +303,7 @@ impl Sim {
         assert!(settled, "C1: a job was lost");
         assert_eq!(
             self.world.site.leads().len(),
-            usize::try_from(self.submitted).unwrap(),
+            usize::try_from(self.submitted).unwrap_or(usize::MAX),
             "a lead was lost or invented"
         );
         let writes = self.world.sandbox.writes();
@@ -310,7 +311,7 @@ impl Sim {
             let Some(whose) = self.known.get(person) else { continue };
             let forms = self.events.get(whose).map_or(0, BTreeSet::len);
             assert!(
-                writes.changed <= u64::try_from(forms).unwrap(),
+                writes.changed <= u64::try_from(forms).unwrap_or(u64::MAX),
                 "C2: {person}'s {field:?} changed {} times for {forms} forms",
                 writes.changed
             );
@@ -325,11 +326,11 @@ impl Sim {
 
     /// C7: the CRM has what the newest job that was told says.
     fn newest_is_told(&self, person: &PersonId, whose: usize, jobs: &[SyncJob]) {
-        let hash = email(whose).parse::<leadtrail_domain::email::EmailAddress>().unwrap().hash();
+        let hash = email(whose).parse::<EmailAddress>().expect("an e-mail address").hash();
         let told = jobs.iter().filter(|job| job.email_hash == hash && job.status == JobStatus::Synced);
         let Some(newest) = told.max_by_key(|job| job.sequence) else { return };
         let wanted = newest.wanted.as_ref().expect("what was told is frozen");
-        let name = "event_id".parse().unwrap();
+        let name = "event_id".parse().expect("one of our fields");
         let wanted = format!("{:?}", wanted.fields.get(&name));
         let has = self.world.field(person, "event_id").expect("the person was told");
         assert!(wanted.contains(&has), "C7: {person} has {has}, and the newest job told {wanted}");

@@ -34,12 +34,8 @@ impl Site {
         Self::of(Arc::new(MemoryStore::new()), "acme", "px")
     }
 
-    /// The only site of another project in the same store.
-    pub(crate) fn beside(&self, slug: &str) -> Self {
-        Self::of(self.store.clone(), slug, slug)
-    }
-
-    fn of(store: Arc<MemoryStore>, slug: &str, pixel: &str) -> Self {
+    /// The only site of a project of this slug.
+    pub(crate) fn of(store: Arc<MemoryStore>, slug: &str, pixel: &str) -> Self {
         let created_at = minute(0);
         let mut entropy = [7; 16];
         for (place, byte) in entropy.iter_mut().zip(slug.bytes()) {
