@@ -159,7 +159,7 @@ fn sync_job(leadtrail: Leadtrail<'_>, server: SocketAddr) -> Result<String> {
         "form_data":{"email":"somebody@example.com"}}"#;
     asked(server, "POST /api/track", form).context("the form that makes a job")?;
     let jobs = leadtrail.json(&["sync", "list", "--project", "managed"])?;
-    Ok(server::text(jobs.get(0).context("the form made no job")?, "id")?.to_owned())
+    Ok(server::text(jobs["data"].get(0).context("the form made no job")?, "id")?.to_owned())
 }
 
 /// What a server answers, where that is JSON and a success.

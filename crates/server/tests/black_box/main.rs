@@ -17,3 +17,4 @@ mod scratch;
 mod stop;
 mod stored;
 mod sync;
+mod sync_crash;
