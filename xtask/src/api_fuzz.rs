@@ -36,9 +36,8 @@ Authorization = \"Bearer ${LEADTRAIL_FUZZ_KEY}\"
 User-Agent = \"${LEADTRAIL_FUZZ_BROWSER}\"
 ";
 const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
-/// What accepts nothing here: without a key to seal connections with there are none, so that no request reaches
-/// anybody's CRM.
-const NEVER_ACCEPTED: &str = "PUT /api/projects/{id}/connection";
+/// Left out: a project with a made-up connection of its own would have the server ask somebody's CRM.
+const LEFT_OUT: (&str, &str) = ("setConnection", "PUT /api/projects/{id}/connection");
 /// How long the server may take to answer what is asked before the run.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -122,7 +121,16 @@ fn fuzz(schemathesis: &Path, leadtrail: Leadtrail<'_>) -> Result<()> {
         command.env("LEADTRAIL_FUZZ_KEY", server::text(&key, "key")?).env("LEADTRAIL_FUZZ_BROWSER", BROWSER);
         command.args(["--seed", SEED, "--max-examples", EXAMPLES, "--checks", "all"]);
         // More than one worker shares the random numbers by chance.
-        command.args(["--workers", "1", "--continue-on-failure", "--no-color", "--report", "json"]);
+        command.args([
+            "--exclude-operation-id",
+            LEFT_OUT.0,
+            "--workers",
+            "1",
+            "--continue-on-failure",
+            "--no-color",
+            "--report",
+            "json",
+        ]);
         command.arg("--report-json-path").arg(&report).args(mode.arguments);
         command.current_dir(folder).env("LEADTRAIL_FUZZ_KEPT", &kept);
         command.env("SCHEMATHESIS_HOOKS", "kept").env("PYTHONPATH", folder);
@@ -213,7 +221,7 @@ impl<'a> Seen<'a> {
                     .filter_map(|(_phase, counts)| counts["accepted"].as_u64())
                     .sum();
                 let wanted = if operation.get("requestBody").is_some() { 3 } else { 1 };
-                if accepted < wanted && name != NEVER_ACCEPTED {
+                if accepted < wanted && name != LEFT_OUT.1 {
                     vacuous.push(format!("{name} accepted {accepted}"));
                 }
             }

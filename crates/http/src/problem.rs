@@ -34,6 +34,8 @@ pub(crate) enum Problem {
     TooSlow,
     /// What this field names belongs to something else.
     Taken(&'static str),
+    /// It cannot be done to what is named, as that stands: this is why.
+    Conflict(String),
     /// The body has more than so many bytes.
     TooLarge(usize),
     /// The body is in a form that is not read.
@@ -76,6 +78,7 @@ fn kinds(_generator: &mut SchemaGenerator) -> Schema {
         Problem::MethodNotAllowed(String::new()),
         Problem::TooSlow,
         Problem::Taken(""),
+        Problem::Conflict(String::new()),
         Problem::TooLarge(0),
         Problem::MediaType("", ""),
         Problem::Invalid(Vec::new()),
@@ -103,6 +106,7 @@ impl Problem {
             ),
             Self::TooSlow => ("urn:leadtrail:problem:too-slow", "Too slow", StatusCode::REQUEST_TIMEOUT),
             Self::Taken(_) => ("urn:leadtrail:problem:taken", "Already taken", StatusCode::CONFLICT),
+            Self::Conflict(_) => ("urn:leadtrail:problem:conflict", "Conflict", StatusCode::CONFLICT),
             Self::TooLarge(_) => {
                 ("urn:leadtrail:problem:too-large", "Too large", StatusCode::PAYLOAD_TOO_LARGE)
             }
@@ -138,6 +142,7 @@ impl Problem {
             Self::MethodNotAllowed(allowed) => Cow::Owned(format!("this path takes {allowed}")),
             Self::TooSlow => Cow::Borrowed("the body did not arrive in time"),
             Self::Taken(field) => Cow::Owned(format!("this {field} is already taken")),
+            Self::Conflict(why) => Cow::Borrowed(why),
             Self::TooLarge(bytes_max) => Cow::Owned(format!("the body is larger than {bytes_max} bytes")),
             Self::MediaType(field, problem) => Cow::Owned(format!("{field}: {problem}")),
             Self::Invalid(_) => Cow::Borrowed("nothing was changed; `errors` names every field to mend"),
@@ -173,6 +178,7 @@ impl Problem {
             Self::Malformed(_)
             | Self::Forbidden(_)
             | Self::NotFound
+            | Self::Conflict(_)
             | Self::TooSlow
             | Self::TooLarge(_)
             | Self::MediaType(..) => {}

@@ -92,13 +92,7 @@ pub(super) const REPLAY: Operation = Operation {
     id: "replaySyncJob",
     summary: "Do a sync job again",
     detail: "At once, and built anew from what is known now; from any status but `erased`.",
-    answers: &[
-        DETAIL,
-        Described::problem(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "The job is in no state for it; `errors` says which.",
-        ),
-    ],
+    answers: &[DETAIL, Described::problem(StatusCode::CONFLICT, "The job is in no state for it.")],
     ..SHOW
 };
 
@@ -185,11 +179,11 @@ async fn act(asked: Asked, action: JobAction) -> Answer {
         return shown(&asked, now).await;
     }
     let problem = if action.takes(now.status) {
-        "is being worked on: try again in a moment".to_owned()
+        "the job is being worked on: try again in a moment".to_owned()
     } else {
-        format!("is {}, which {} does not take", now.status, action.as_str())
+        format!("the job is {}, which {} does not take", now.status, action.as_str())
     };
-    Err(one("status", &problem))
+    Err(Problem::Conflict(problem))
 }
 
 /// The job in view that the path names.

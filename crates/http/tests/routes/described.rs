@@ -241,11 +241,11 @@ impl World {
         for path in ["/api/sync/jobs/{id}/hold", "/api/sync/jobs/{id}/skip"] {
             add("POST", path, 200, self.there(path, ""));
             // What is held or skipped already is in no state for it.
-            add("POST", path, 422, self.there(path, ""));
+            add("POST", path, 409, self.there(path, ""));
         }
         let replay = "/api/sync/jobs/{id}/replay";
         add("POST", replay, 200, self.there(replay, ""));
-        add("POST", replay, 422, replay.replace("{id}", &self.worked_on));
+        add("POST", replay, 409, replay.replace("{id}", &self.worked_on));
         for path in ["/api/sync/health", "/api/crm/verify"] {
             add("GET", path, 200, format!("{path}?project=demo"));
             add("GET", path, 422, format!("{path}?project=nowhere"));

@@ -97,9 +97,8 @@ async fn a_job_is_held_replayed_and_skipped_and_says_who_did_it() {
         assert!(note.starts_with(&format!("{action} by the API key ")), "{note}");
     }
     let reply = ask(&service, &secret, Method::POST, &job_path(job, "/hold")).await;
-    assert_eq!(reply.status, StatusCode::UNPROCESSABLE_ENTITY);
-    let problem = reply.json()["errors"][0].clone();
-    assert_eq!(problem, json!({"field": "status", "problem": "is skipped, which hold does not take"}));
+    assert_eq!(reply.status, StatusCode::CONFLICT);
+    assert_eq!(reply.json()["detail"], "the job is skipped, which hold does not take");
 }
 
 #[tokio::test]
