@@ -153,8 +153,10 @@ async fn every_route_answers_every_key_as_its_class_says() {
             let cell = format!("{} {path} with {}: {reply:?}", route.method, presented.name);
             match expected(needs, presented.key.as_ref(), own) {
                 Some(status) => assert_eq!(reply.status, status, "{cell}"),
+                // Let in; a job that was held or skipped before is in no state for it again.
                 None => assert!(
-                    [StatusCode::OK, StatusCode::UNPROCESSABLE_ENTITY].contains(&reply.status),
+                    [StatusCode::OK, StatusCode::UNPROCESSABLE_ENTITY, StatusCode::CONFLICT]
+                        .contains(&reply.status),
                     "{cell}"
                 ),
             }
