@@ -193,7 +193,12 @@ impl SyncLoop {
             Ok(connected) => self.round_of(connected.as_deref(), &queues, &shutdown).await,
             Err(error) => {
                 tracing::error!(%account, error = cause(&error), "the CRM connection cannot be opened; its jobs wait");
-                Ok(0)
+                // Put off, they come back when somebody may have mended it.
+                if matches!(error, StoreError::Transient(_)) {
+                    Ok(0)
+                } else {
+                    self.round_of(None, &queues, &shutdown).await
+                }
             }
         };
         let claimed = claimed.unwrap_or_else(|error| {
@@ -312,7 +317,7 @@ impl SyncLoop {
         let job = &claim.job;
         let due_at = self.clock.now().plus(NO_ACCOUNT_WAIT);
         let next = NextStep::PutOff { due_at, looks: job.looks, failures: job.failures, drop_planned: false };
-        let note = format!("no CRM connection named {} is set up", job.account);
+        let note = format!("no CRM connection named {} is set up, or it cannot be opened", job.account);
         self.settle(claim, next, note, Talk::with_nobody()).await
     }
 

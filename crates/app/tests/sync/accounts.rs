@@ -274,3 +274,34 @@ async fn a_projects_own_connection_is_opened_from_its_seal_and_anew_when_it_is_s
     site.pass_at(40).await;
     assert_eq!(status(&site.site.jobs(), JobStatus::Pending), 1);
 }
+
+#[tokio::test]
+async fn jobs_of_a_connection_that_cannot_be_unsealed_are_put_off_and_say_why() {
+    let world = World::new();
+    let store = world.site.store.clone();
+    let project = world.site.pixel.project.clone();
+    let mut own_project = project.clone();
+    own_project.settings.crm.account = own_account();
+    store.update_project(&project, &own_project).await.unwrap();
+    let connection = Connection {
+        kind: "sandbox".into(),
+        base_url: "0".into(),
+        api_token: SecretString::from("not-a-real-token"),
+    };
+    let sealed = SealKey::new(&[1; 32]).seal(project.id, &connection, minute(0), [9; NONCE_BYTES]);
+    store.put_connection(&sealed).await.unwrap();
+    let own = OwnConnections {
+        connections: store.clone(),
+        key: Some(SealKey::new(&[2; 32])),
+        open: Arc::new(|_connection: &Connection| Err("nobody gets as far as this".to_owned())),
+    };
+    let accounts = Arc::new(Accounts::new(BTreeMap::new(), Some(own), BreakerSettings::default()));
+    let mut world = World { accounts: Some(accounts), ..world };
+    world.site.policy.crm.as_mut().unwrap().account = own_account();
+    world.lead();
+    assert_eq!(world.pass_at(8).await, 1);
+    let job = world.job();
+    assert_eq!((job.status, job.due_at > minute(8)), (JobStatus::Pending, true));
+    let attempts = store.attempts(project.id, job.id).await.unwrap();
+    assert!(attempts[0].note.contains("cannot be opened"), "{attempts:?}");
+}
