@@ -139,6 +139,13 @@ impl Chromium {
             Command::new("kill").arg("-KILL").args(left).stderr(Stdio::null()).status()?;
         }
         let deadline = Instant::now() + END_AT_MOST;
+        // A process that was killed takes a moment to end, longer where the machine is busy.
+        while family.iter().any(|id| has_a_program(*id)) {
+            if Instant::now() > deadline {
+                bail!("processes of the browser do not end");
+            }
+            pause();
+        }
         drop(self.profile.take().map(TempDir::keep));
         while let Err(error) = fs::remove_dir_all(&self.profile_path) {
             if Instant::now() > deadline {
@@ -156,6 +163,11 @@ impl Drop for Chromium {
             eprintln!("ending the browser: {error:#}");
         }
     }
+}
+
+/// Whether a process runs. One that ended and that nobody has asked for yet has no program any more.
+fn has_a_program(id: u32) -> bool {
+    Path::new("/proc").join(id.to_string()).join("exe").read_link().is_ok()
 }
 
 /// What we wait for has no event: a file of another process, and processes that are not our children.
