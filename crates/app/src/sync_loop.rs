@@ -363,19 +363,20 @@ impl SyncLoop {
             let note = "the project's CRM is off".to_owned();
             return Ok((end(JobStatus::Skipped, Vec::new(), Vec::new()), note));
         };
-        if job.planned.is_none()
+        if job.write_to_repeat().is_none()
             && let Some(waiting) = self.wait_for_other_updates(job).await?
         {
             return Ok(waiting);
         }
         let (wanted, lead) = self.wanted(job, lease, &project).await?;
         let mut written: Vec<Sent> = Vec::new();
-        if let Some(planned) = &job.planned {
+        if let Some(planned) = job.write_to_repeat() {
             // The outcome of this write is unknown: the same again has no further effect, unless a newer job has
             // written since.
             match self.jobs.plan(lease, planned).await? {
                 Planned::Go => written.push(send(talk, planned).await?),
                 Planned::Superseded => return Ok(superseded(Vec::new())),
+                Planned::Waits => return Ok(self.wait_for_newer(job)),
             }
         }
         let fields = talk.list_fields().await?;
@@ -405,6 +406,7 @@ impl SyncLoop {
             match self.jobs.plan(lease, &write).await? {
                 Planned::Go => written.push(send(talk, &write).await?),
                 Planned::Superseded => return Ok(superseded(written)),
+                Planned::Waits => return Ok(self.wait_for_newer(job)),
             }
         }
         Ok(synced(persons, written, &resolved))
@@ -426,6 +428,16 @@ impl SyncLoop {
                 NextStep::PutOff { due_at, looks: job.looks, failures: job.failures, drop_planned: false };
             (next, note)
         }))
+    }
+
+    /// A newer update of the person may have been made: written now, this one would overwrite it until that is sent
+    /// again.
+    fn wait_for_newer(&self, job: &SyncJob) -> (NextStep, String) {
+        let due_at = schedule::again_at(job, self.clock.now());
+        let note = format!(
+            "a newer update of the person may have been made; again at {due_at}, when that is settled"
+        );
+        (NextStep::PutOff { due_at, looks: job.looks, failures: job.failures, drop_planned: false }, note)
     }
 
     /// Writing under a mapping in error might write into the wrong field; somebody has to mend it.

@@ -13,7 +13,7 @@ use leadtrail_domain::crm::{FieldKey, FieldValue, PersonId};
 use leadtrail_domain::email::EmailHash;
 use leadtrail_domain::event::{EventKind, EventSync, StoredEvent};
 use leadtrail_domain::id::{ProjectId, SyncJobId};
-use leadtrail_domain::ports::{AttemptRecord, JobFilter, Planned, StoreError};
+use leadtrail_domain::ports::{AttemptRecord, JobAction, JobFilter, Planned, Queue, StoreError};
 use leadtrail_domain::project::default_account;
 use leadtrail_domain::sync::{
     Claim, Dossier, JobStatus, Lease, NextStep, PlannedWrite, SessionSpan, Settlement, SyncJob, Wanted,
@@ -82,7 +82,8 @@ suite!($ sync_jobs_contract, sync_jobs, Stores,
     a_lead_may_join_a_job_that_was_only_claimed,
     a_planned_write_is_kept_with_the_job,
     a_write_is_not_planned_when_a_newer_one_was_made,
-    a_write_may_be_planned_while_a_newer_one_is_only_planned,
+    a_write_waits_while_a_newer_one_may_have_been_made,
+    a_write_does_not_wait_for_a_held_job,
     a_job_that_is_put_off_is_due_later,
     a_look_that_found_nobody_is_shown_on_the_event,
     without_a_look_nothing_is_shown_on_the_event,
@@ -96,7 +97,9 @@ suite!($ sync_jobs_contract, sync_jobs, Stores,
     writing_supersedes_the_persons_older_jobs,
     an_older_job_that_ended_keeps_its_end,
     a_superseded_job_plans_nothing_any_more,
-    writing_nothing_supersedes_nothing,
+    being_told_supersedes_even_where_nothing_was_left_to_write,
+    what_another_connection_was_told_supersedes_nothing,
+    an_end_without_a_write_supersedes_nothing,
     an_empty_write_is_no_write,
     attempts_are_listed_in_their_order,
     what_was_asked_and_answered_is_kept_with_the_attempt,
@@ -743,12 +746,29 @@ async fn a_write_is_not_planned_when_a_newer_one_was_made(stores: &Stores) {
     assert_eq!(answer.expect("the lease counts"), Planned::Go);
 }
 
-async fn a_write_may_be_planned_while_a_newer_one_is_only_planned(stores: &Stores) {
-    let (_tenant, _visitor, older, newer) = two_jobs(stores).await;
-    for lease in [newer, older] {
-        let answer = stores.sync_jobs.plan(&lease, &write("person-1", &["a"])).await;
-        assert_eq!(answer.expect("the lease counts"), Planned::Go);
-    }
+async fn plan(stores: &Stores, lease: &Lease) -> Planned {
+    stores.sync_jobs.plan(lease, &write("person-1", &["a"])).await.expect("the lease counts")
+}
+
+async fn a_write_waits_while_a_newer_one_may_have_been_made(stores: &Stores) {
+    let (tenant, visitor, older, newer) = two_jobs(stores).await;
+    assert_eq!(plan(stores, &older).await, Planned::Go);
+    assert_eq!(plan(stores, &newer).await, Planned::Go);
+    let before = job(stores, tenant.id(), visitor.job_id(1)).await;
+    assert_eq!(plan(stores, &older).await, Planned::Waits);
+    assert_eq!(job(stores, tenant.id(), visitor.job_id(1)).await, before);
+    // The person is gone: the newer write was not made after all.
+    let next = NextStep::PutOff { due_at: at(90), looks: 0, failures: 1, drop_planned: true };
+    settle(stores, &newer, 31, next).await;
+    assert_eq!(plan(stores, &older).await, Planned::Go);
+}
+
+async fn a_write_does_not_wait_for_a_held_job(stores: &Stores) {
+    let (tenant, visitor, older, newer) = two_jobs(stores).await;
+    assert_eq!(plan(stores, &newer).await, Planned::Go);
+    let held = stores.sync_jobs.act(tenant.id(), visitor.job_id(2), JobAction::Hold, at(31), "a human").await;
+    assert!(held.expect("a store that works"));
+    assert_eq!(plan(stores, &older).await, Planned::Go);
 }
 
 async fn a_job_that_is_put_off_is_due_later(stores: &Stores) {
@@ -937,17 +957,41 @@ async fn an_older_job_that_ended_keeps_its_end(stores: &Stores) {
     assert_eq!((sync.status, sync.at), (Some(JobStatus::Skipped), Some(at(10))));
 }
 
-async fn writing_nothing_supersedes_nothing(stores: &Stores) {
-    let (tenant, visitor, older, newer) = two_jobs(stores).await;
-    let next = NextStep::End {
-        status: JobStatus::Synced,
-        persons: vec![PersonId("person-1".to_owned())],
-        written: Vec::new(),
-    };
-    settle(stores, &newer, 20, next).await;
+async fn being_told_supersedes_even_where_nothing_was_left_to_write(stores: &Stores) {
+    let (tenant, visitor, _older, newer) = two_jobs(stores).await;
+    settle(stores, &newer, 20, end(JobStatus::Synced)).await;
+    assert_eq!(job(stores, tenant.id(), visitor.job_id(1)).await.status, JobStatus::Superseded);
+    // Nor does one that is stored only now, as when commits overtake each other, or is replayed.
+    let replayed =
+        stores.sync_jobs.act(tenant.id(), visitor.job_id(1), JobAction::Replay, at(30), "a human").await;
+    assert!(replayed.expect("a store that works"));
+    let older = claim_one(stores, at(30)).await.lease;
+    assert_eq!(plan(stores, &older).await, Planned::Superseded);
+}
+
+async fn what_another_connection_was_told_supersedes_nothing(stores: &Stores) {
+    let (tenant, visitor) = visitor_with_job(stores).await;
+    let older = claim_one(stores, due(1)).await.lease;
+    stores.sync_jobs.freeze(&older, &wanted(visitor.lead_id(1))).await.expect("the lease counts");
+    let mut second = visitor.submits(1, 0, 2, JANE, 2);
+    let other = Queue { project_id: tenant.id(), account: "other".parse().expect("a slug") };
+    second.jobs[0].account = other.account.clone();
+    second.jobs[0].due_at = at(3);
+    commit(stores, &second).await;
+    let claimed = stores.sync_jobs.claim(&other, older.until, Duration::from_secs(90), 1).await;
+    let newer = claimed.expect("a store that works").remove(0).lease;
+    assert_eq!(plan(stores, &newer).await, Planned::Go);
+    assert_eq!(plan(stores, &older).await, Planned::Go);
+    settle(stores, &newer, 31, synced(&write("person-1", &["a"]))).await;
     assert_eq!(job(stores, tenant.id(), visitor.job_id(1)).await.status, JobStatus::Pending);
-    let planned = stores.sync_jobs.plan(&older, &write("person-1", &["a"])).await;
-    assert_eq!(planned.expect("the lease counts"), Planned::Go);
+    assert_eq!(plan(stores, &older).await, Planned::Go);
+}
+
+async fn an_end_without_a_write_supersedes_nothing(stores: &Stores) {
+    let (tenant, visitor, older, newer) = two_jobs(stores).await;
+    settle(stores, &newer, 20, end(JobStatus::Ambiguous)).await;
+    assert_eq!(job(stores, tenant.id(), visitor.job_id(1)).await.status, JobStatus::Pending);
+    assert_eq!(plan(stores, &older).await, Planned::Go);
 }
 
 async fn a_superseded_job_plans_nothing_any_more(stores: &Stores) {
@@ -961,13 +1005,17 @@ async fn a_superseded_job_plans_nothing_any_more(stores: &Stores) {
 
 async fn an_empty_write_is_no_write(stores: &Stores) {
     let (tenant, visitor, older, newer) = two_jobs(stores).await;
-    settle(stores, &newer, 20, synced(&write("person-1", &[]))).await;
+    let next = NextStep::End {
+        status: JobStatus::Error,
+        persons: Vec::new(),
+        written: vec![write("person-1", &[])],
+    };
+    settle(stores, &newer, 20, next).await;
     let person = PersonId("person-1".to_owned());
     let ledger = stores.sync_jobs.ever_written(tenant.id(), &default_account(), &person).await;
     assert_eq!(ledger.expect("the store answers"), BTreeSet::new());
     assert_eq!(job(stores, tenant.id(), visitor.job_id(1)).await.status, JobStatus::Pending);
-    let planned = stores.sync_jobs.plan(&older, &write("person-1", &["a"])).await;
-    assert_eq!(planned.expect("the lease counts"), Planned::Go);
+    assert_eq!(plan(stores, &older).await, Planned::Go);
 }
 
 async fn attempts_are_listed_in_their_order(stores: &Stores) {

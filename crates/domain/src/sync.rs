@@ -129,7 +129,8 @@ pub struct SyncJob {
     pub failures: u32,
     /// What the person shall be told; frozen when the job first became due.
     pub wanted: Option<Wanted>,
-    /// The write that was about to be sent when an attempt last ended without an answer.
+    /// The write that was about to be sent when an attempt last ended without an answer: it may have been made. It is
+    /// sent again as it is, unless a human has replayed the job since, which leaves nothing frozen.
     pub planned: Option<PlannedWrite>,
     /// The persons written, or those that made it ambiguous.
     pub persons: Vec<PersonId>,
@@ -137,6 +138,13 @@ pub struct SyncJob {
     pub last_error: Option<String>,
     /// When it reached its final status.
     pub ended_at: Option<Timestamp>,
+}
+
+impl SyncJob {
+    /// The write to send again because its outcome is unknown.
+    pub fn write_to_repeat(&self) -> Option<&PlannedWrite> {
+        self.planned.as_ref().filter(|_planned| self.wanted.is_some())
+    }
 }
 
 /// What a person shall be told, by our field names. Empty values are absent.
@@ -229,7 +237,8 @@ pub enum NextStep {
         status: JobStatus,
         /// The persons written, or those that made it ambiguous.
         persons: Vec<PersonId>,
-        /// What was written, for the ledger; when not empty, older jobs of the person that still wait are superseded.
+        /// What was written, for the ledger. When there is some, or the status is [`JobStatus::Synced`] because the person
+        /// had everything already, older jobs of the person and connection that still wait are superseded.
         written: Vec<PlannedWrite>,
     },
 }

@@ -118,13 +118,17 @@ impl SyncJobs for MemoryStore {
 
     async fn plan(&self, lease: &Lease, write: &PlannedWrite) -> Result<Planned, StoreError> {
         let mut tables = self.tables()?;
-        let (person, sequence) = {
+        let (person, sequence, account) = {
             let row = tables.leased(lease)?;
-            (row.person(), row.job.sequence)
+            (row.person(), row.job.sequence, row.job.account.clone())
         };
-        let mut of_person = tables.jobs.values().filter(|row| row.person() == person);
-        if of_person.any(|row| !row.written.is_empty() && row.job.sequence > sequence) {
+        let same = |row: &&JobRow| row.person() == person && row.job.account == account;
+        let newer = || tables.jobs.values().filter(same).filter(|row| row.job.sequence > sequence);
+        if newer().any(|row| row.job.status == JobStatus::Synced || !row.written.is_empty()) {
             return Ok(Planned::Superseded);
+        }
+        if newer().any(|row| row.job.status == JobStatus::Pending && row.job.planned.is_some()) {
+            return Ok(Planned::Waits);
         }
         tables.leased(lease)?.job.planned = Some(write.clone());
         Ok(Planned::Go)
@@ -165,7 +169,7 @@ impl SyncJobs for MemoryStore {
                     .filter(|_first| *status == JobStatus::Synced)
                     .map(|person| person.0.clone());
                 tables.end(lease.job_id, *status, settlement.at, written_person);
-                tables.record_writes(lease.job_id, written, settlement.at);
+                tables.record_writes(lease.job_id, *status, written, settlement.at);
             }
         }
         Ok(())
@@ -222,7 +226,6 @@ impl SyncJobs for MemoryStore {
                     looks: 0,
                     failures: 0,
                     wanted: None,
-                    planned: None,
                     persons: Vec::new(),
                     last_error: None,
                     ended_at: None,
@@ -418,11 +421,12 @@ impl Tables {
         }
     }
 
-    /// Adds writes to the ledger and supersedes the older jobs of the person that are pending.
-    fn record_writes(&mut self, id: SyncJobId, written: &[PlannedWrite], at: Timestamp) {
-        let has_writes = written.iter().any(|write| !write.patch.is_empty());
-        let Some(row) = self.jobs.get_mut(&id).filter(|_row| has_writes) else { return };
-        let (person, sequence) = (row.person(), row.job.sequence);
+    /// Adds writes to the ledger; where the person was told, supersedes the older jobs of the person and connection that
+    /// are pending.
+    fn record_writes(&mut self, id: SyncJobId, status: JobStatus, written: &[PlannedWrite], at: Timestamp) {
+        let is_told = status == JobStatus::Synced || written.iter().any(|write| !write.patch.is_empty());
+        let Some(row) = self.jobs.get_mut(&id).filter(|_row| is_told) else { return };
+        let (person, sequence, account) = (row.person(), row.job.sequence, row.job.account.clone());
         for write in written {
             let key = (row.job.project_id, row.job.account.clone(), write.person.clone());
             self.ever_written.entry(key).or_default().extend(write.patch.keys().cloned());
@@ -438,8 +442,8 @@ impl Tables {
         let older: Vec<SyncJobId> = self
             .jobs
             .values()
-            .filter(|row| row.person() == person && row.job.sequence < sequence)
-            .filter(|row| row.job.status == JobStatus::Pending)
+            .filter(|row| row.person() == person && row.job.account == account)
+            .filter(|row| row.job.sequence < sequence && row.job.status == JobStatus::Pending)
             .map(|row| row.job.id)
             .collect();
         for id in older {

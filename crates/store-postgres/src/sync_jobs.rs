@@ -207,13 +207,21 @@ impl SyncJobs for PostgresStore {
         self.change(move |connection| {
             connection.transaction(|connection| {
                 let job = hold(connection, &lease)?;
-                let newer_written = sync_jobs::table
+                let newer = sync_jobs::table
                     .filter(sync_jobs::project_id.eq(job.project_id))
                     .filter(sync_jobs::email_hash.eq(&job.email_hash))
-                    .filter(sync_jobs::sequence.gt(job.sequence))
-                    .filter(exists(crm_writes::table.filter(crm_writes::job_id.eq(sync_jobs::job_id))));
-                if select(exists(newer_written)).get_result(connection)? {
+                    .filter(sync_jobs::account.eq(&job.account))
+                    .filter(sync_jobs::sequence.gt(job.sequence));
+                let synced = sync_jobs::status.eq(JobStatus::Synced.as_str());
+                let written = exists(crm_writes::table.filter(crm_writes::job_id.eq(sync_jobs::job_id)));
+                if select(exists(newer.filter(synced.or(written)))).get_result(connection)? {
                     return Ok(Planned::Superseded);
+                }
+                let may_be_made = newer
+                    .filter(sync_jobs::status.eq(JobStatus::Pending.as_str()))
+                    .filter(sync_jobs::planned.is_not_null());
+                if select(exists(may_be_made)).get_result(connection)? {
+                    return Ok(Planned::Waits);
                 }
                 diesel::update(held(&lease)).set(sync_jobs::planned.eq(Some(write))).execute(connection)?;
                 Ok(Planned::Go)

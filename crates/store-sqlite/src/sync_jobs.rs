@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::dsl::{count, count_star, exists, min, sql};
+use diesel::dsl::{count, count_star, exists, min, select, sql};
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
 use diesel::sqlite::Sqlite;
@@ -94,15 +94,22 @@ fn leased(connection: &mut SqliteConnection, lease: &Lease) -> Outcome<Leased> {
 }
 
 fn plan(connection: &mut SqliteConnection, lease: &Lease, write: &PlannedWrite) -> Outcome<Planned> {
-    let Leased { email_hash, sequence, .. } = leased(connection, lease)?;
+    let Leased { email_hash, sequence, account } = leased(connection, lease)?;
     let newer = sync_jobs::table
         .filter(sync_jobs::project_id.eq(lease.project_id.0.as_bytes().as_slice()))
         .filter(sync_jobs::email_hash.eq(email_hash))
-        .filter(sync_jobs::sequence.gt(sequence))
-        .filter(exists(crm_writes::table.filter(crm_writes::job_id.eq(sync_jobs::job_id))));
-    let superseded: Option<i64> = newer.select(sync_jobs::sequence).first(connection).optional()?;
-    if superseded.is_some() {
+        .filter(sync_jobs::account.eq(account))
+        .filter(sync_jobs::sequence.gt(sequence));
+    let synced = sync_jobs::status.eq(JobStatus::Synced.as_str());
+    let written = exists(crm_writes::table.filter(crm_writes::job_id.eq(sync_jobs::job_id)));
+    if select(exists(newer.clone().filter(synced.or(written)))).get_result(connection)? {
         return Ok(Planned::Superseded);
+    }
+    let may_be_made = newer
+        .filter(sync_jobs::status.eq(JobStatus::Pending.as_str()))
+        .filter(sync_jobs::planned.is_not_null());
+    if select(exists(may_be_made)).get_result(connection)? {
+        return Ok(Planned::Waits);
     }
     diesel::update(sync_jobs::table.find(lease.job_id.0.as_bytes().as_slice()))
         .set(sync_jobs::planned.eq(Some(json_text(write)?)))

@@ -321,6 +321,34 @@ async fn a_lost_answer_is_followed_by_the_very_same_write() {
 }
 
 #[tokio::test]
+async fn an_older_job_waits_for_a_newer_one_whose_answer_was_lost() {
+    let world = World::new();
+    world.lead();
+    world.pass_at(8).await;
+    world.site.visit(19, "cookie-b", "/?utm_source=meta", "");
+    world.site.one(20, &site::form("cookie-b", JANE, "J."));
+    let jane = world.person("Jane", "Doe", JANE);
+    world.sandbox.lose_answers(1);
+    world.pass_at(30).await;
+    // The older one's second look comes before the newer one is sent again.
+    world.pass_at(31).await;
+    world.pass_at(60).await;
+    let last_sources: Vec<String> = world
+        .updates()
+        .into_iter()
+        .filter_map(|(_person, patch)| {
+            patch.get(&FieldKey("last_utm_source".into())).map(|value| format!("{value:?}"))
+        })
+        .collect();
+    assert!(last_sources.iter().all(|source| source.contains("meta")), "{last_sources:?}");
+    assert_eq!(world.field(&jane, "last_utm_source").as_deref(), Some("meta"));
+    assert!(world.sandbox.writes().values().all(|writes| writes.changed == 1));
+    let statuses: BTreeMap<i64, JobStatus> =
+        world.site.jobs().into_iter().map(|job| (job.sequence, job.status)).collect();
+    assert_eq!(statuses, BTreeMap::from([(1, JobStatus::Superseded), (2, JobStatus::Synced)]));
+}
+
+#[tokio::test]
 async fn a_store_that_fails_after_the_write_leaves_a_job_that_ends_right() {
     let world = World::new();
     world.person("Jane", "Doe", JANE);

@@ -78,7 +78,6 @@ fn followed(action: JobAction, before: &SyncJob) -> Option<SyncJob> {
             looks: 0,
             failures: 0,
             wanted: None,
-            planned: None,
             persons: Vec::new(),
             last_error: None,
             ended_at: None,

@@ -251,8 +251,12 @@ pub struct LedgerEntry {
 pub enum Planned {
     /// It may.
     Go,
-    /// A newer job of the same person has been written already: it may not, and nothing was recorded.
+    /// A newer job of the same person and connection is synced or has written already: it may not, and nothing was
+    /// recorded.
     Superseded,
+    /// A newer job of the same person and connection is pending with a recorded write, which may have been made: it may
+    /// not before that is settled, and nothing was recorded.
+    Waits,
 }
 
 /// Which jobs are meant.

@@ -68,10 +68,8 @@ pub enum Verdict {
 pub fn verdict(job: &SyncJob, error: &CrmError, account_answers: bool, now: Timestamp) -> Verdict {
     let is_last = job.failures + 1 >= FAILURES_MAX;
     match error {
-        CrmError::Transient(_) if !account_answers => Verdict::Again(now.plus(backoff(job, now))),
-        CrmError::Transient(_) | CrmError::NotFound if !is_last => {
-            Verdict::AgainCounted(now.plus(backoff(job, now)))
-        }
+        CrmError::Transient(_) if !account_answers => Verdict::Again(again_at(job, now)),
+        CrmError::Transient(_) | CrmError::NotFound if !is_last => Verdict::AgainCounted(again_at(job, now)),
         CrmError::RateLimited { retry_after, .. } => {
             Verdict::Again(now.plus((*retry_after).max(Duration::from_secs(2)) + spread(job, BACKOFF_MIN)))
         }
@@ -80,12 +78,12 @@ pub fn verdict(job: &SyncJob, error: &CrmError, account_answers: bool, now: Time
     }
 }
 
-/// A wait that grows with the job's age (an eighth of it), so that it needs no counter and survives restarts: between
-/// [`BACKOFF_MIN`] and [`BACKOFF_MAX`], spread by up to a quarter so that jobs that failed together do not return
-/// together.
-fn backoff(job: &SyncJob, now: Timestamp) -> Duration {
+/// When a job that has to wait is tried again: after a wait that grows with its age (an eighth of it), so that it needs
+/// no counter and survives restarts: between [`BACKOFF_MIN`] and [`BACKOFF_MAX`], spread by up to a quarter so that jobs
+/// that failed together do not return together.
+pub fn again_at(job: &SyncJob, now: Timestamp) -> Timestamp {
     let wait = (now.since(job.due_at.min(job.created_at)) / 8).clamp(BACKOFF_MIN, BACKOFF_MAX);
-    wait + spread(job, wait / 4)
+    now.plus(wait + spread(job, wait / 4))
 }
 
 /// A part of `most` that differs from job to job.

@@ -55,8 +55,11 @@ pub(super) fn record(
                 .execute(connection)?;
             let person = persons.first().filter(|_| *status == JobStatus::Synced);
             show(connection, &[job.job_id], *status, at, person)?;
-            if written.iter().any(|write| !write.patch.is_empty()) {
+            let wrote = written.iter().any(|write| !write.patch.is_empty());
+            if wrote {
                 enter(connection, &job, written, at)?;
+            }
+            if wrote || *status == JobStatus::Synced {
                 supersede(connection, &job, at)?;
             }
             *status
@@ -126,6 +129,7 @@ fn supersede(connection: &mut PgConnection, job: &JobRow, at: Timestamp) -> Resu
     let older = sync_jobs::table
         .filter(sync_jobs::project_id.eq(job.project_id))
         .filter(sync_jobs::email_hash.eq(&job.email_hash))
+        .filter(sync_jobs::account.eq(&job.account))
         .filter(sync_jobs::sequence.lt(job.sequence))
         .filter(sync_jobs::status.eq(JobStatus::Pending.as_str()));
     let superseded: Vec<Uuid> = diesel::update(older)

@@ -41,7 +41,6 @@ pub(super) fn act(
                 sync_jobs::looks.eq(0),
                 sync_jobs::failures.eq(0),
                 sync_jobs::wanted.eq(None::<String>),
-                sync_jobs::planned.eq(None::<String>),
                 sync_jobs::persons.eq("[]"),
                 sync_jobs::last_error.eq(None::<String>),
                 sync_jobs::ended_at.eq(None::<i64>),

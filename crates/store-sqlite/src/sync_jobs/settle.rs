@@ -57,7 +57,10 @@ pub(super) fn settle(
             record(connection, lease.project_id, lease.job_id, &attempt(*status))?;
             written.iter().try_for_each(|write| add_to_ledger(connection, lease, job, *at, write))?;
             let wrote = written.iter().any(|write| !write.patch.is_empty());
-            if wrote { supersede_older(connection, lease, job, *at) } else { Ok(()) }
+            if wrote || *status == JobStatus::Synced {
+                supersede_older(connection, lease, job, *at)?;
+            }
+            Ok(())
         }
     }
 }
@@ -145,6 +148,7 @@ fn supersede_older(
     let older: Vec<Vec<u8>> = sync_jobs::table
         .filter(sync_jobs::project_id.eq(lease.project_id.0.as_bytes().as_slice()))
         .filter(sync_jobs::email_hash.eq(&job.email_hash))
+        .filter(sync_jobs::account.eq(&job.account))
         .filter(sync_jobs::sequence.lt(job.sequence))
         .filter(sync_jobs::status.eq(JobStatus::Pending.as_str()))
         .select(sync_jobs::job_id)
