@@ -245,6 +245,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_statement_is_prepared_once_whatever_is_bound_to_it() {
+        let (store, _folder) = scratch().await;
+        let option = store.read(|connection| {
+            let used =
+                diesel::dsl::sql::<diesel::sql_types::Bool>("sqlite_compileoption_used('ENABLE_QPSG')");
+            Ok(diesel::select(used).get_result::<bool>(connection)?)
+        });
+        assert!(option.await.unwrap(), "SQLite was built without the flags of .cargo/config.toml");
+    }
+
+    #[tokio::test]
     async fn a_file_that_is_locked_for_long_is_unavailable_and_then_is_not() {
         let (store, _folder) = scratch().await;
         let other = SqliteStore::open(&format!("sqlite:{}", store.path())).unwrap();
