@@ -8,11 +8,13 @@
 //! use std::sync::Arc;
 //!
 //! use leadtrail_contract::Stores;
-//! use leadtrail_domain::ports::{Connections, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits};
+//! use leadtrail_domain::ports::{
+//!     Connections, Histories, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits,
+//! };
 //!
 //! fn subject<S>(store: S) -> Stores
 //! where
-//!     S: Visits + SyncJobs + Journeys + Projects + Connections + Keys + Maintenance + 'static,
+//!     S: Visits + SyncJobs + Journeys + Histories + Projects + Connections + Keys + Maintenance + 'static,
 //! {
 //!     Stores::of(Arc::new(store))
 //! }
@@ -39,6 +41,7 @@ mod suite;
 pub mod connections;
 pub mod crm;
 pub mod fixtures;
+pub mod histories;
 pub mod journeys;
 pub mod keys;
 pub mod maintenance;

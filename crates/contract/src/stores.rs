@@ -1,7 +1,9 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use leadtrail_domain::ports::{Connections, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits};
+use leadtrail_domain::ports::{
+    Connections, Histories, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits,
+};
 
 /// The subject of the store suites: one fresh, empty store, seen through each of its ports.
 ///
@@ -18,6 +20,8 @@ pub struct Stores {
     pub connections: Arc<dyn Connections>,
     /// What led to a lead.
     pub journeys: Arc<dyn Journeys>,
+    /// Stored pasts.
+    pub histories: Arc<dyn Histories>,
     /// API keys.
     pub keys: Arc<dyn Keys>,
     /// Upkeep.
@@ -29,12 +33,13 @@ impl Stores {
     /// A store that implements every port.
     pub fn of<S>(store: Arc<S>) -> Self
     where
-        S: Visits + SyncJobs + Journeys + Projects + Connections + Keys + Maintenance + 'static,
+        S: Visits + SyncJobs + Journeys + Histories + Projects + Connections + Keys + Maintenance + 'static,
     {
         Self {
             visits: store.clone(),
             sync_jobs: store.clone(),
             journeys: store.clone(),
+            histories: store.clone(),
             projects: store.clone(),
             connections: store.clone(),
             keys: store.clone(),

@@ -31,6 +31,7 @@ pub mod key;
 pub mod lead;
 pub mod ports;
 pub mod project;
+pub mod reattribute;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod signals;

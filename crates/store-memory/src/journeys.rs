@@ -12,7 +12,7 @@ use leadtrail_domain::touch::Touch;
 use crate::{MemoryStore, take};
 
 /// Where an event stands among those of several visitors.
-fn place(stored: &StoredEvent) -> (Timestamp, EventId, &PixelId) {
+pub(crate) fn place(stored: &StoredEvent) -> (Timestamp, EventId, &PixelId) {
     (stored.event.occurred_at, stored.event.id, &stored.event.pixel_id)
 }
 

@@ -27,6 +27,7 @@ mod clock;
 mod column;
 mod connections;
 mod error;
+mod histories;
 mod journeys;
 mod keys;
 mod lead_row;

@@ -25,6 +25,7 @@ mod clock;
 mod connection;
 mod connections;
 mod failure;
+mod histories;
 mod journeys;
 mod keys;
 mod lead_row;

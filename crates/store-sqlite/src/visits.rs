@@ -9,6 +9,7 @@ use leadtrail_domain::id::{EventId, PixelId, ProjectId};
 use leadtrail_domain::ports::{StoreError, Visits};
 use leadtrail_domain::visit::{Changes, Known, VisitQuery};
 
+pub(crate) use self::commit::insert_touch;
 pub(crate) use self::event_row::EventRow;
 pub(crate) use self::load::last_event_of_session;
 use crate::SqliteStore;

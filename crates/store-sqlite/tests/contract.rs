@@ -18,6 +18,7 @@ leadtrail_contract::visits_contract!(mod visits: async { scratch().await });
 leadtrail_contract::sync_jobs_contract!(mod sync_jobs: async { scratch().await });
 leadtrail_contract::connections_contract!(mod connections: async { scratch().await });
 leadtrail_contract::journeys_contract!(mod journeys: async { scratch().await });
+leadtrail_contract::histories_contract!(mod histories: async { scratch().await });
 leadtrail_contract::projects_contract!(mod projects: async { scratch().await });
 leadtrail_contract::keys_contract!(mod keys: async { scratch().await });
 leadtrail_contract::maintenance_contract!(mod maintenance: async { scratch().await });

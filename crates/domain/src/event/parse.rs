@@ -178,6 +178,29 @@ impl Event {
     }
 }
 
+impl Collected {
+    /// A stored event as the rules of this version read it: signals that its addresses have and that nobody knew when it
+    /// was stored are added, none is replaced, and how its visitor arrived is judged anew.
+    ///
+    /// What only the request's headers told is not stored and stays as it was read then.
+    pub fn reread(mut event: Event, pixel: &PixelContext) -> Self {
+        let referrer = event.referrer_url.as_deref().map(Referrer::new);
+        let Ok((page, query)) = WebUrl::parse(&event.page_url) else {
+            return Self { event, arrival: Arrival::Direct, unwanted: None };
+        };
+        // The end of an address that was cut may be half a name.
+        let is_whole = |url: &str| url.chars().count() < URL_CHARS_MAX;
+        if is_whole(&event.page_url) {
+            event.signals.offer_query(&query);
+        }
+        if let Some(referrer) = referrer.as_ref().filter(|referrer| is_whole(&referrer.kept)) {
+            event.signals.offer_query(&referrer.query);
+        }
+        let arrival = arrival_of(&event.signals, &page, referrer.as_ref(), pixel);
+        Self { event, arrival, unwanted: None }
+    }
+}
+
 type Query = Vec<(String, String)>;
 
 /// The address without the parameters that would recognise who clicked.

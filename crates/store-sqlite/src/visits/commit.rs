@@ -152,7 +152,7 @@ fn widen(connection: &mut SqliteConnection, widened: &WidenedSession) -> Outcome
     stale_unless(found > 0)
 }
 
-fn insert_touch(connection: &mut SqliteConnection, new: &NewTouch) -> Outcome<()> {
+pub(crate) fn insert_touch(connection: &mut SqliteConnection, new: &NewTouch) -> Outcome<()> {
     let touch = &new.touch;
     let event = touch.event_id.uuid();
     let attribution = touch.attribution();
