@@ -1,7 +1,7 @@
 //! The use cases of Leadtrail: taking in events in groups ([`ingest`]), knowing the pixels they are sent to
 //! ([`pixels`]), telling the CRM ([`sync_loop`]), looking at the queue and acting upon
 //! it ([`sync_queue`]), a CRM account's fitness ([`crm_account`]), what a person would be told ([`preview`]) and why
-//! ([`why`]), the projects' own connections ([`connections`]), knowing who asks ([`access`]), managing projects and pixels
+//! ([`why`]), deciding attribution anew ([`reattribute`]), the projects' own connections ([`connections`]), knowing who asks ([`access`]), managing projects and pixels
 //! ([`projects`]) and keys ([`keys`]), keeping the store in shape ([`upkeep`]), and what of all this is measured
 //! ([`measures`]).
 //!
@@ -20,6 +20,7 @@ pub mod measures;
 pub mod pixels;
 pub mod preview;
 pub mod projects;
+pub mod reattribute;
 mod recent;
 pub mod shutdown;
 pub mod sync_loop;

@@ -248,7 +248,8 @@ impl<'a> Batch<'a> {
                 }
                 let session = &mut visitor.sessions[index];
                 session.last_event_at = session.last_event_at.max(event.occurred_at);
-                if event.occurred_at < session.started_at {
+                let widens = event.occurred_at < session.started_at;
+                if widens {
                     session.started_at = event.occurred_at;
                     visitor.advances = true;
                     let widened = WidenedSession {
@@ -259,7 +260,11 @@ impl<'a> Batch<'a> {
                     self.changes.widened.retain(|earlier| earlier.id != widened.id);
                     self.changes.widened.push(widened);
                 }
-                session.clone()
+                let joined = session.clone();
+                if widens {
+                    in_order(&mut visitor.sessions);
+                }
+                joined
             }
             None => visitor.open_session(&mut self.changes, collected),
         }
@@ -441,8 +446,8 @@ impl Visitor {
         }
         self.advances = true;
         self.opens_session = true;
-        let place = self.sessions.partition_point(|other| other.started_at <= session.started_at);
-        self.sessions.insert(place, session.clone());
+        self.sessions.push(session.clone());
+        in_order(&mut self.sessions);
         session
     }
 
@@ -469,6 +474,12 @@ impl Visitor {
             .filter(|touch| touch.session_id == session && touch.order() <= until)
             .max_by(|one, other| one.key().cmp(&other.key()))
     }
+}
+
+/// Sessions as a store answers them: of those that opened at one instant the order is that of their ids, whether they are
+/// known or new, so that it makes no difference where a batch ends.
+fn in_order(sessions: &mut [KnownSession]) {
+    sessions.sort_by_key(|session| (session.started_at, session.id));
 }
 
 /// The session nearest to an instant, if it lies less than [`SESSION_TIMEOUT`] away; of two as near the later one.

@@ -79,7 +79,7 @@ pub struct KnownVisitor {
     pub version: i64,
     /// When its first event occurred, as it was recorded with the visitor.
     pub first_seen_at: Timestamp,
-    /// Its sessions, by `started_at`: those asked for, [`SESSIONS_KNOWN_MAX`] at most, and always the latest.
+    /// Its sessions, by `started_at` and id: those asked for, [`SESSIONS_KNOWN_MAX`] at most, and always the latest.
     pub sessions: Vec<KnownSession>,
     /// Its touches in their order: the latest [`TOUCHES_KNOWN_MAX`], the first, and the first that is not direct.
     pub touches: Vec<Arc<Touch>>,

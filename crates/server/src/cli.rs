@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use leadtrail_app::reattribute::Position;
 use leadtrail_domain::crm::FieldName;
 use leadtrail_domain::email::EmailAddress;
 use leadtrail_domain::id::{KeyId, PixelId, Slug, SyncJobId};
@@ -85,6 +86,14 @@ pub(crate) enum Command {
     /// Why a lead is attributed as it is: its touches in order, the rule, and what the CRM was told
     #[command(after_help = "Example: leadtrail why ada@example.com --project acme")]
     Why(WhyArgs),
+    /// Decide touches, sessions' and leads' attribution anew from stored events, by the rules and settings of now
+    #[command(after_help = "\
+Example: leadtrail reattribute --project acme --dry-run
+
+Works in small steps while the service runs. When it is stopped, each line of progress names where to go on (--from);
+to begin again is harmless too. Ids that were answered, visitors and session limits stay as they are.
+Exit code 1 with --dry-run: something would change.")]
+    Reattribute(ReattributeArgs),
     /// The merged settings with their sources, secrets masked
     #[command(after_help = "Example: leadtrail check-config --config leadtrail.toml")]
     CheckConfig(CheckConfigArgs),
@@ -559,6 +568,31 @@ pub(crate) struct WhyArgs {
     /// The project's id or slug
     #[arg(long)]
     pub(crate) project: String,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReattributeArgs {
+    /// The project's id or slug
+    #[arg(long, required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) project: Option<String>,
+    /// Every project, one after the other
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only say what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Tell the CRM of changed leads again; not of those that are held
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(crate) requeue: bool,
+    /// Go on where an earlier run stopped
+    #[arg(long, value_name = "POSITION", requires = "project")]
+    pub(crate) from: Option<Position>,
+    /// How many changed visitors and leads are described
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    pub(crate) details: usize,
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -8,6 +8,7 @@ mod key;
 mod migrate;
 mod pixel;
 mod project;
+mod reattribute;
 mod serve;
 mod sync;
 mod why;
@@ -49,6 +50,9 @@ pub(crate) async fn run(cli: Cli, environment: &BTreeMap<String, String>) -> any
         Command::Key(command) => key::run(&start(&cli.common, environment, &flags)?, command).await,
         Command::Crm(command) => crm::run(&start(&cli.common, environment, &flags)?, command).await,
         Command::Sync(command) => sync::run(&start(&cli.common, environment, &flags)?, command).await,
+        Command::Reattribute(args) => {
+            reattribute::run(&start(&cli.common, environment, &flags)?, &args).await
+        }
         Command::Why(args) => why::run(&start(&cli.common, environment, &flags)?, &args).await,
     }
 }

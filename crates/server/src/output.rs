@@ -1,6 +1,6 @@
 //! What commands print: results to standard output, as lines for people or JSON for scripts.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
@@ -23,6 +23,22 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Tells how far long work is, on standard error: in one line that is written anew on a terminal, a line each elsewhere.
+/// A reader that has gone away ends nothing.
+pub(crate) fn progress(text: &str) {
+    let mut out = io::stderr().lock();
+    let (before, after) = if out.is_terminal() { ("\r\x1b[K", "") } else { ("", "\n") };
+    write!(out, "{before}{text}{after}").and_then(|()| out.flush()).ok();
+}
+
+/// Ends the line of [`progress`] on a terminal.
+pub(crate) fn progress_ends() {
+    let mut out = io::stderr().lock();
+    if out.is_terminal() {
+        writeln!(out).ok();
     }
 }
 

@@ -12,7 +12,7 @@ use leadtrail_crm_pipedrive::{BaseUrl, PipedriveCrm, PipedriveSettings};
 use leadtrail_crm_sandbox::SandboxCrm;
 use leadtrail_domain::id::Slug;
 use leadtrail_domain::ports::{
-    Clock, Connections, Crm, Durability, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits,
+    Clock, Connections, Crm, Durability, Histories, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits,
 };
 use leadtrail_outbound::{Outbound, OutboundSettings};
 use leadtrail_store_memory::MemoryStore;
@@ -31,6 +31,7 @@ pub(crate) struct Stores {
     pub(crate) keys: Arc<dyn Keys>,
     pub(crate) connections: Arc<dyn Connections>,
     pub(crate) journeys: Arc<dyn Journeys>,
+    pub(crate) histories: Arc<dyn Histories>,
     pub(crate) maintenance: Arc<dyn Maintenance>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) schema: Schema,
@@ -83,7 +84,16 @@ pub(crate) async fn open(settings: &Store) -> anyhow::Result<Stores> {
 
 fn stores<S>(store: Arc<S>, settings: &Store, schema: Schema) -> Stores
 where
-    S: Visits + SyncJobs + Projects + Keys + Connections + Journeys + Maintenance + Clock + 'static,
+    S: Visits
+        + SyncJobs
+        + Projects
+        + Keys
+        + Connections
+        + Journeys
+        + Histories
+        + Maintenance
+        + Clock
+        + 'static,
 {
     Stores {
         visits: Arc::new(Cached::new(Arc::clone(&store), settings.visitors_cached)),
@@ -92,6 +102,7 @@ where
         keys: store.clone(),
         connections: store.clone(),
         journeys: store.clone(),
+        histories: store.clone(),
         maintenance: store.clone(),
         clock: store,
         schema,

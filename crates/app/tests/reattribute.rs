@@ -1,0 +1,308 @@
+//! Attribution decided anew: the same whatever the order of arrival, nothing where nothing changed, and readable.
+
+#[path = "../../domain/tests/world/site.rs"]
+#[expect(dead_code, reason = "these tests need a part of the site only")]
+mod site;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::executor::block_on;
+use leadtrail_app::reattribute::{Detail, Position, Reattribution, Report, Wish};
+use leadtrail_domain::event::Collected;
+use leadtrail_domain::id::{EventId, SessionId};
+use leadtrail_domain::lead::Lead;
+use leadtrail_domain::ports::{Histories as _, JobAction, Page, Projects as _, SyncJobs as _};
+use leadtrail_domain::project::Project;
+use leadtrail_domain::sync::JobStatus;
+use leadtrail_domain::touch::Touch;
+use leadtrail_store_memory::ManualClock;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use site::{Site, minute};
+use uuid::Uuid;
+
+const JANE: &str = "jane@x.example";
+const WISH: Wish = Wish { dry_run: false, requeue: false, from: None, details_max: 100 };
+const DRY: Wish = Wish { dry_run: true, ..WISH };
+
+fn reattribution(site: &Site) -> Reattribution {
+    let clock = Arc::new(ManualClock::new(minute(5_000)));
+    Reattribution::new(site.store.clone(), site.store.clone(), site.store.clone(), clock)
+}
+
+fn run(site: &Site, wish: &Wish) -> Report {
+    let project = block_on(site.store.project(site.project())).expect("a store that works");
+    let project = project.expect("the site's project");
+    block_on(reattribution(site).run(&project, wish, |_, _| {})).expect("a store that works")
+}
+
+fn leads(site: &Site) -> Vec<Lead> {
+    block_on(site.store.leads(site.project(), &Page::first(u32::MAX))).expect("a store that works")
+}
+
+/// From now on visits from there are no arrivals.
+fn ignore_referrer(site: &Site, host: &str) {
+    let project = block_on(site.store.project(site.project())).expect("a store that works");
+    let was = project.expect("the site's project");
+    let mut becomes = was.clone();
+    becomes.settings.ignore_referrers.push(host.parse().expect("a host"));
+    assert!(block_on(site.store.update_project(&was, &becomes)).expect("a store that works"));
+}
+
+/// A touch but for its session, which is called as it was answered.
+fn anywhere(touch: &Touch) -> Touch {
+    Touch { session_id: SessionId(Uuid::nil()), ..touch.clone() }
+}
+
+type LeadTouches = Vec<Option<Touch>>;
+
+/// The touches of each visitor and lead.
+fn told(site: &Site, cookies: usize) -> (Vec<Vec<Touch>>, BTreeMap<EventId, LeadTouches>) {
+    let known = |cookie: usize| {
+        let seen = site
+            .events()
+            .iter()
+            .any(|stored| stored.event.visitor.cookie().is_some_and(|own| own.as_str() == name(cookie)));
+        if seen { site.known(&name(cookie)).touches } else { Vec::new() }
+    };
+    let visitors =
+        (0..cookies).map(|cookie| known(cookie).iter().map(|touch| anywhere(touch)).collect()).collect();
+    let leads = leads(site).into_iter().map(|lead| {
+        let four = &lead.touches;
+        let all =
+            [&four.first, &four.first_non_direct, &four.last_non_direct, &four.last, &lead.session_touch];
+        (lead.event_id, all.map(|touch| touch.as_deref().map(anywhere)).to_vec())
+    });
+    (visitors, leads.collect())
+}
+
+const COOKIES: usize = 3;
+
+fn name(cookie: usize) -> String {
+    format!("cookie-{cookie}")
+}
+
+#[derive(Clone, Debug)]
+struct Happening {
+    at: u32,
+    cookie: usize,
+    page: &'static str,
+    referrer: &'static str,
+    /// The person whose form it is.
+    form: Option<usize>,
+}
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    let page = prop::sample::select(vec![
+        "/",
+        "/pricing",
+        "/?utm_source=google&utm_medium=cpc&gclid=c1",
+        "/?utm_source=meta&fbclid=f1",
+        "/?msclkid=m1",
+    ]);
+    let referrer = prop::sample::select(vec![
+        "",
+        "https://www.acme.example/",
+        "https://www.google.com/",
+        "https://checkout.stripe.com/pay",
+        "https://blog.example/post",
+    ]);
+    let one = (0..900_u32, 0..COOKIES, page, referrer, prop::option::weighted(0.2, 0..2_usize))
+        .prop_map(|(at, cookie, page, referrer, form)| Happening { at, cookie, page, referrer, form });
+    // Nine hundred minutes are too long for sessions to meet; a tenth of them is not.
+    prop::collection::vec(one, 1..24).prop_flat_map(|all| {
+        (Just(all), 1..10_u32).prop_map(|(all, dense)| {
+            all.into_iter().map(|one| Happening { at: one.at / dense, ..one }).collect()
+        })
+    })
+}
+
+/// The events, all arrived at once but named by when they occurred.
+fn events(site: &Site, happenings: &[Happening]) -> Vec<Collected> {
+    let body = |(number, happening): (usize, &Happening)| -> Value {
+        let mut body = json!({
+            "event_id": format!("event {number}"),
+            "timestamp": minute(happening.at).to_string(),
+            "page_url": format!("https://www.acme.example{}", happening.page),
+            "referrer_url": happening.referrer,
+            "visitor_cookie": name(happening.cookie),
+        });
+        if let Some(person) = happening.form {
+            body["form_data"] =
+                json!({ "email": format!("p{person}@x.example"), "first_name": format!("N{number}") });
+        }
+        body
+    };
+    happenings.iter().enumerate().map(|numbered| site.collected(1_000, &body(numbered))).collect()
+}
+
+fn in_order(mut events: Vec<Collected>) -> Vec<Collected> {
+    events.sort_by_key(|collected| (collected.event.occurred_at, collected.event.id));
+    events
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_arrived_in_its_order_is_as_it_was_decided(happenings in happenings(), batch in 1..8_usize, splits: bool) {
+        let mut site = Site::new();
+        site.pixel.project.settings.split_sessions_on_campaign = splits;
+        site.policy.split_sessions_on_campaign = splits;
+        let was = block_on(site.store.project(site.project())).unwrap().unwrap();
+        block_on(site.store.update_project(&was, &site.pixel.project)).unwrap();
+        for batch in in_order(events(&site, &happenings)).chunks(batch) {
+            site.take(batch);
+        }
+        let before = told(&site, COOKIES);
+        let report = run(&site, &WISH);
+        prop_assert_eq!((report.visitors_changed, report.leads_changed), (0, 0), "{:#?}", report.details);
+        prop_assert_eq!(told(&site, COOKIES), before);
+    }
+
+    #[test]
+    fn whatever_the_order_of_arrival_all_is_the_same_afterwards_and_again(
+        happenings in happenings(),
+        keys in prop::collection::vec(any::<u32>(), 24),
+        batch in 1..8_usize,
+    ) {
+        let (calm, wild) = (Site::new(), Site::new());
+        let all = in_order(events(&calm, &happenings));
+        for batch in all.chunks(batch) {
+            calm.take(batch);
+        }
+        let mut shuffled: Vec<_> = keys.into_iter().zip(all).collect();
+        shuffled.sort_by_key(|(key, _)| *key);
+        for (_key, event) in shuffled {
+            wild.take(&[event]);
+        }
+        run(&wild, &WISH);
+        prop_assert_eq!(told(&wild, COOKIES), told(&calm, COOKIES));
+        let again = run(&wild, &WISH);
+        prop_assert_eq!((again.visitors_changed, again.leads_changed), (0, 0), "{:#?}", again.details);
+    }
+}
+
+/// A visit from a site that is ignored later, and a form in it.
+fn visit_by_way_of_a_portal() -> Site {
+    let site = Site::new();
+    site.visit(0, "cookie-a", "/", "https://portal.example/apps");
+    site.submit(1, "cookie-a", JANE);
+    ignore_referrer(&site, "portal.example");
+    site
+}
+
+#[test]
+fn a_dry_run_says_what_would_change_and_changes_nothing() {
+    let site = visit_by_way_of_a_portal();
+    let before = (site.known("cookie-a"), leads(&site));
+    let report = run(&site, &DRY);
+    assert_eq!((report.visitors, report.visitors_changed, report.touches_removed), (1, 1, 1));
+    assert_eq!((report.sessions_changed, report.leads, report.leads_changed), (1, 1, 1));
+    let Detail::Visitor { touches, .. } = &report.details[0] else { panic!("{:?}", report.details) };
+    let was = touches[0].before.as_deref();
+    assert!(was.is_some_and(|text| text.starts_with("portal.example / referral")), "{was:?}");
+    assert_eq!(touches[0].after, None);
+    let Detail::Lead { touches, .. } = &report.details[1] else { panic!("{:?}", report.details) };
+    assert_eq!(
+        touches.iter().map(|change| change.touch).collect::<Vec<_>>(),
+        ["first", "first_non_direct", "last_non_direct", "last", "session"]
+    );
+    assert_eq!((site.known("cookie-a"), leads(&site)), before);
+}
+
+#[test]
+fn touches_sessions_and_leads_follow_the_rules_of_now() {
+    let site = visit_by_way_of_a_portal();
+    let report = run(&site, &WISH);
+    assert_eq!((report.visitors_changed, report.leads_changed, report.requeued), (1, 1, 0));
+    let known = site.known("cookie-a");
+    assert_eq!((known.touches.len(), known.sessions[0].attribution.source.as_deref()), (0, None));
+    assert_eq!((leads(&site)[0].touches.first.clone(), leads(&site)[0].session_touch.clone()), (None, None));
+    // What was ignored stays so for what comes next.
+    let next = site.visit(10, "cookie-a", "/b", "");
+    assert_eq!(next.attribution.source, None);
+}
+
+#[test]
+fn what_is_described_is_bounded_and_the_rest_is_counted() {
+    let site = visit_by_way_of_a_portal();
+    let report = run(&site, &Wish { details_max: 1, ..DRY });
+    assert_eq!((report.details.len(), report.details_left_out), (1, 1));
+}
+
+#[test]
+fn changed_leads_are_told_again_only_where_that_is_asked_and_no_human_holds_them() {
+    for (hold, requeue, told) in [(false, false, 0), (false, true, 1), (true, true, 0)] {
+        let site = visit_by_way_of_a_portal();
+        let job = site.jobs()[0].id;
+        let act =
+            |action| block_on(site.store.act(site.project(), job, action, minute(5), "a human")).unwrap();
+        assert!(act(if hold { JobAction::Hold } else { JobAction::Skip }));
+        let report = run(&site, &Wish { requeue, ..WISH });
+        assert_eq!((report.leads_changed, report.requeued), (1, told), "{hold} {requeue}");
+        let status = site.jobs()[0].status;
+        assert_eq!(status == JobStatus::Pending, told == 1, "{status:?}");
+    }
+}
+
+#[test]
+fn who_stopped_goes_on_where_it_was() {
+    let site = Site::new();
+    for number in 0..3 {
+        let cookie = format!("cookie-{number}");
+        site.visit(number, &cookie, "/", "https://portal.example/apps");
+        site.submit(number + 10, &cookie, &format!("p{number}@x.example"));
+    }
+    ignore_referrer(&site, "portal.example");
+    let first = block_on(site.store.visitors(site.project(), &Page::first(1))).unwrap()[0];
+    let from = Some(Position::Visitor(first));
+    let report = run(&site, &Wish { from, ..DRY });
+    assert_eq!((report.visitors_changed, report.leads_changed), (2, 3));
+    let report = run(&site, &Wish { from: Some(Position::Lead(None)), ..DRY });
+    assert_eq!((report.visitors, report.leads_changed), (0, 3));
+    let from = Some(Position::Lead(Some(leads(&site)[1].id)));
+    let report = run(&site, &Wish { from, ..DRY });
+    assert_eq!((report.visitors, report.leads_changed), (0, 1));
+    for position in [Position::Visitor(first), Position::Lead(None), Position::Lead(Some(leads(&site)[1].id))]
+    {
+        assert_eq!(position.to_string().parse(), Ok(position));
+    }
+    for text in ["", "visitor", "visitor:", "lead:x", "leads:1"] {
+        assert!(text.parse::<Position>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn another_projects_visitors_and_leads_stay_as_they_are() {
+    let site = visit_by_way_of_a_portal();
+    let other = Site::of(site.store.clone(), "other", "other-px");
+    other.visit(0, "cookie-a", "/", "https://portal.example/apps");
+    other.submit(1, "cookie-a", JANE);
+    ignore_referrer(&other, "portal.example");
+    let before = (other.known("cookie-a"), leads(&other));
+    run(&site, &WISH);
+    assert_eq!((other.known("cookie-a"), leads(&other)), before);
+}
+
+#[test]
+fn a_person_recognised_on_another_browser_after_the_form_does_not_change_its_lead() {
+    let site = Site::new();
+    site.visit(0, "cookie-b", "/?utm_source=meta", "");
+    site.visit(5, "cookie-a", "/?utm_source=google", "");
+    site.submit(6, "cookie-a", JANE);
+    site.one(20, &site::form("cookie-b", JANE, "J."));
+    let project: Project = block_on(site.store.project(site.project())).unwrap().unwrap();
+    let first = |site: &Site| {
+        leads(site)
+            .iter()
+            .map(|lead| lead.touches.first.as_ref().and_then(|touch| touch.utm.source.clone()))
+            .collect::<Vec<_>>()
+    };
+    let before = first(&site);
+    assert_eq!(before, [Some("google".to_owned()), Some("meta".to_owned())]);
+    let report = block_on(reattribution(&site).run(&project, &WISH, |_, _| {})).unwrap();
+    assert_eq!(report.leads_changed, 0, "{:#?}", report.details);
+    assert_eq!(first(&site), before);
+}
