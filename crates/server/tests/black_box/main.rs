@@ -11,6 +11,7 @@ mod log_lines;
 mod metrics;
 mod process;
 mod proxy;
+mod reattribute;
 mod request_ids;
 #[cfg(feature = "live")]
 mod scratch;
