@@ -73,12 +73,18 @@ pub struct AdParameters {
     pub search_query: Option<String>,
 }
 
-/// Which ad parameter a name of a URL or body stands for, in lower case.
+/// The registry of ad parameters: which one a name of a URL or body stands for, in lower case.
+///
+/// Sources: Google Ads Help, "`ValueTrack` parameters" (`adgroupid`, `creative`, `keyword`); Microsoft Advertising Help,
+/// "URL tracking" (`AdGroupId`, `AdId`, `QueryString`); Meta Business Help, "URL parameters" (`adset.id`, `adset.name`,
+/// `ad.id`, `ad.name` as advertisers name them); TikTok Business Help, "URL parameters" (`aid`, `cid` collide with
+/// others and are left out). A name that sites use for something else (`q`, `query`, `region`, `ad`) is no alias.
+#[rustfmt::skip]
 pub const AD_ALIASES: &[(&str, &[&str])] = &[
-    ("campaign_region", &["campaign_region", "campaignregion"]),
-    ("ad_group", &["ad_group", "adgroup", "adgroupid", "ad_group_id", "adset", "adset_id", "adset_name"]),
-    ("ad_id", &["ad_id", "adid", "ad_name", "creative", "creative_id"]),
-    ("search_query", &["search_query", "keyword", "searchterm", "search_term"]),
+    ("campaign_region", &["campaign_region", "campaignregion", "campaign-region", "geo_region"]),
+    ("ad_group", &["ad_group", "ad-group", "adgroup", "adgroupid", "adgroup_id", "adgroupname", "adgroup_name", "ad_group_id", "ad_group_name", "adset", "adsetid", "adset_id", "adsetname", "adset_name"]),
+    ("ad_id", &["ad_id", "ad-id", "adid", "ad_name", "adname", "creative", "creativeid", "creative_id"]),
+    ("search_query", &["search_query", "searchquery", "keyword", "searchterm", "search_term"]),
 ];
 
 impl AdParameters {

@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::channel;
 use crate::click_id::{ClickId, Implies};
 use crate::id::{EventId, PixelId, SessionId};
 use crate::signals::{AdParameters, Utm};
+use crate::source::Source;
 use crate::time::Timestamp;
 
-/// The version of the rules in this crate, stored with each result they gave.
-pub const RULES_VERSION: u16 = 1;
+/// The version of the rules in this crate, stored with each result they gave. It grows whenever an address that was
+/// decided before would be decided otherwise: a rule, a row of a registry or a known source.
+///
+/// 1: precedence of signals. 2: channels, known sources, payment and sign-in services.
+pub const RULES_VERSION: u16 = 2;
 
 /// Which kind of signal decided, strongest first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -98,33 +103,99 @@ impl Touch {
             && (self.kind != TouchKind::Referrer || self.referrer_host == other.referrer_host)
     }
 
-    /// The effective source: the UTM parameter, else what a click id implies, else the referrer's host; `None` is
-    /// direct.
+    /// What it says about where the visit came from.
+    pub fn origin(&self) -> Origin<'_> {
+        Origin {
+            kind: self.kind,
+            utm: &self.utm,
+            click_ids: &self.click_ids,
+            referrer_host: self.referrer_host.as_deref(),
+        }
+    }
+
+    /// The effective source; `None` is direct, or nothing says it.
     pub fn source(&self) -> Option<&str> {
+        self.origin().source()
+    }
+
+    /// The effective medium; `None` where nothing says it.
+    pub fn medium(&self) -> Option<&str> {
+        self.origin().medium()
+    }
+
+    /// What an answer and a report show of it.
+    pub fn attribution(&self) -> Attribution {
+        self.origin().attribution()
+    }
+}
+
+/// What one landing says about where the visit came from, and what the rules make of it: the same for a touch that is
+/// stored and for an address that is only asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// What decided.
+    pub kind: TouchKind,
+    /// The UTM parameters.
+    pub utm: &'a Utm,
+    /// The click ids.
+    pub click_ids: &'a [ClickId],
+    /// The referring host in lower case, where it lies on another site.
+    pub referrer_host: Option<&'a str>,
+}
+
+impl<'a> Origin<'a> {
+    /// The effective source: the UTM parameter, else what a click id implies, else the referrer: by its name where it is
+    /// a [known](Source) one, else its host without `www.`.
+    pub fn source(&self) -> Option<&'a str> {
+        let referrer = || self.referrer_host.map(referrer_name);
         match self.kind {
-            TouchKind::Utm if self.utm.source.is_some() => self.utm.source.as_deref(),
-            TouchKind::Utm | TouchKind::ClickId => {
-                self.implied().map(|(source, _)| source).or(self.referrer_host.as_deref())
-            }
-            TouchKind::Referrer => self.referrer_host.as_deref(),
+            TouchKind::Utm => self.utm.source.as_deref().or_else(|| self.implied().map(|(source, _)| source)),
+            TouchKind::ClickId => self.implied().map(|(source, _)| source),
+            TouchKind::Referrer => referrer(),
+            TouchKind::Direct => return None,
+        }
+        .or_else(referrer)
+    }
+
+    /// The effective medium: the UTM parameter, else what a click id implies, else (where no UTM parameter names the
+    /// source) what the referrer is.
+    pub fn medium(&self) -> Option<&'a str> {
+        let referrer = || self.referrer_host.map(referrer_medium);
+        match self.kind {
+            TouchKind::Utm => (self.utm.medium.as_deref())
+                .or_else(|| self.implied().map(|(_, medium)| medium))
+                .or_else(|| if self.utm.source.is_none() { referrer() } else { None }),
+            TouchKind::ClickId => self.implied().map(|(_, medium)| medium),
+            TouchKind::Referrer => referrer(),
             TouchKind::Direct => None,
         }
     }
 
-    /// The effective medium: the UTM parameter, else what a click id implies, else `referral` for a referrer; `None`
-    /// where nothing says it.
-    pub fn medium(&self) -> Option<&str> {
-        match self.kind {
-            TouchKind::Utm if self.utm.medium.is_some() => self.utm.medium.as_deref(),
-            TouchKind::Utm | TouchKind::ClickId => self.implied().map(|(_, medium)| medium),
-            TouchKind::Referrer => Some("referral"),
-            TouchKind::Direct => None,
+    /// The rule that decides its channel; `None` for a direct one, which has no channel.
+    pub fn channel(&self) -> Option<&'static channel::Rule> {
+        if self.kind == TouchKind::Direct {
+            return None;
+        }
+        let ad_click = self.click_ids.iter().any(|id| matches!(id.implies(), Implies::Paid { .. }));
+        Some(channel::decide(self.source(), self.medium(), self.utm.campaign.as_deref(), ad_click))
+    }
+
+    /// What an answer and a report show of it.
+    pub fn attribution(&self) -> Attribution {
+        Attribution {
+            source: self.source().map(str::to_owned),
+            medium: self.medium().map(str::to_owned),
+            campaign: self.utm.campaign.clone(),
+            channel: self.channel().map(|rule| rule.channel.as_str().to_owned()),
         }
     }
 
     /// The strongest statement of the click ids: a paid click before a mere source, in the registry's order.
     fn implied(&self) -> Option<(&'static str, &'static str)> {
         let mut weaker = None;
+        if self.click_ids.is_empty() {
+            return None;
+        }
         for kind in crate::click_id::REGISTRY {
             if self.click_ids.iter().any(|id| id.parameter == kind.parameter) {
                 match kind.implies {
@@ -138,16 +209,14 @@ impl Touch {
         }
         weaker
     }
+}
 
-    /// What an answer and a report show of it.
-    pub fn attribution(&self) -> Attribution {
-        Attribution {
-            source: self.source().map(str::to_owned),
-            medium: self.medium().map(str::to_owned),
-            campaign: self.utm.campaign.clone(),
-            channel: None,
-        }
-    }
+fn referrer_name(host: &str) -> &str {
+    Source::of_host(host).map_or_else(|| host.strip_prefix("www.").unwrap_or(host), |source| source.name)
+}
+
+fn referrer_medium(host: &str) -> &'static str {
+    Source::of_host(host).map_or("referral", |source| source.category.referred_medium())
 }
 
 /// Source, medium, campaign and channel of a touch; all absent is direct.
@@ -161,7 +230,7 @@ pub struct Attribution {
     pub medium: Option<String>,
     /// The campaign.
     pub campaign: Option<String>,
-    /// The channel; absent until the channel rules say it.
+    /// The channel, by GA4's name of it.
     pub channel: Option<String>,
 }
 
