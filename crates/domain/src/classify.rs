@@ -1,6 +1,7 @@
 //! What the rules make of one landing, without any store: the page's address, where the visitor came from, and whose
 //! site it is. The same code that decides collected events.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -24,7 +25,7 @@ pub struct Landing {
     /// What the referrer is to the page.
     pub referrer: ReferrerKind,
     /// The UTM and ad parameters, by their whole canonical names.
-    pub signals: BTreeMap<String, String>,
+    pub signals: BTreeMap<Cow<'static, str>, String>,
     /// The click ids, in the order received.
     pub click_ids: Vec<ClickIdShown>,
     /// The effective source; absent is direct, or nothing says it.
@@ -154,7 +155,6 @@ fn landing(
         (Arrival::Direct, _) => LandingRule::Direct,
     };
     let why = why(rule, &signals, host, referrer_host.as_deref());
-    let named = named(&signals.utm, &signals.ad);
     let click_ids = (signals.click_ids.into_iter())
         .filter_map(|id| {
             let kind = click_id::lookup(&id.parameter)?;
@@ -166,7 +166,7 @@ fn landing(
         host: host.to_owned(),
         referrer_host,
         referrer,
-        signals: named,
+        signals: named(signals.utm, signals.ad),
         click_ids,
         source: attribution.source,
         medium: attribution.medium,
@@ -180,21 +180,21 @@ fn landing(
     }
 }
 
-fn named(utm: &Utm, ad: &AdParameters) -> BTreeMap<String, String> {
+fn named(utm: Utm, ad: AdParameters) -> BTreeMap<Cow<'static, str>, String> {
     let known = [
-        ("utm_source", &utm.source),
-        ("utm_medium", &utm.medium),
-        ("utm_campaign", &utm.campaign),
-        ("utm_term", &utm.term),
-        ("utm_content", &utm.content),
-        ("utm_id", &utm.id),
-        ("campaign_region", &ad.campaign_region),
-        ("ad_group", &ad.ad_group),
-        ("ad_id", &ad.ad_id),
-        ("search_query", &ad.search_query),
+        ("utm_source", utm.source),
+        ("utm_medium", utm.medium),
+        ("utm_campaign", utm.campaign),
+        ("utm_term", utm.term),
+        ("utm_content", utm.content),
+        ("utm_id", utm.id),
+        ("campaign_region", ad.campaign_region),
+        ("ad_group", ad.ad_group),
+        ("ad_id", ad.ad_id),
+        ("search_query", ad.search_query),
     ];
-    let known = known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
-    known.chain(utm.extra.iter().cloned()).collect()
+    let known = known.into_iter().filter_map(|(name, value)| Some((Cow::Borrowed(name), value?)));
+    known.chain(utm.extra.into_iter().map(|(name, value)| (Cow::Owned(name), value))).collect()
 }
 
 fn why(rule: LandingRule, signals: &Signals, host: &str, referrer_host: Option<&str>) -> String {

@@ -106,13 +106,35 @@ pub const REGISTRY: &[ClickIdKind] = &[
 /// The seven that are columns of an event as well, in the order of the columns.
 pub const COLUMNS: [&str; 7] = ["gclid", "fbclid", "msclkid", "ttclid", "twclid", "li_fat_id", "sc_click_id"];
 
+/// With which letters the names and aliases begin: bit n for the ASCII character n.
+const INITIALS: u128 = {
+    let mut initials = 0;
+    let mut row = 0;
+    while row < REGISTRY.len() {
+        initials |= 1 << (REGISTRY[row].parameter.as_bytes()[0] & 0x7f);
+        let mut alias = 0;
+        while alias < REGISTRY[row].aliases.len() {
+            initials |= 1 << (REGISTRY[row].aliases[alias].as_bytes()[0] & 0x7f);
+            alias += 1;
+        }
+        row += 1;
+    }
+    initials
+};
+
 /// The row of a parameter name, whatever its case, by its canonical name or an alias.
 pub fn lookup(parameter: &str) -> Option<&'static ClickIdKind> {
+    place(parameter).map(|place| &REGISTRY[place])
+}
+
+/// The place in [`REGISTRY`] of a parameter name.
+pub(crate) fn place(parameter: &str) -> Option<usize> {
     const LONGEST: usize = 16;
-    if parameter.len() > LONGEST {
+    let first = parameter.bytes().next()?.to_ascii_lowercase();
+    if parameter.len() > LONGEST || !first.is_ascii() || INITIALS & (1 << first) == 0 {
         return None;
     }
-    REGISTRY.iter().find(|kind| {
+    REGISTRY.iter().position(|kind| {
         kind.parameter.eq_ignore_ascii_case(parameter)
             || kind.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(parameter))
     })

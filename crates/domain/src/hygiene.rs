@@ -142,7 +142,7 @@ impl Found {
         if let Some(value) = values.into_iter().flatten().find(|value| is_macro(value)) {
             self.note(Problem::UnresolvedMacro, value);
         }
-        if let Some((name, _)) = query.iter().find(|(_, value)| holds_email(value)) {
+        if let Some((name, _)) = query.parameters().find(|(_, value)| holds_email(value)) {
             self.note(Problem::EmailInUrl, &format!("{name} on {shown}"));
         }
         let site = site_of(page.host());

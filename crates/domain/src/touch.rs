@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::channel;
-use crate::click_id::{ClickId, Implies};
+use crate::click_id::{self, ClickId, Implies};
 use crate::id::{EventId, PixelId, SessionId};
 use crate::signals::{AdParameters, Utm};
 use crate::source::Source;
@@ -147,76 +147,81 @@ impl<'a> Origin<'a> {
     /// The effective source: the UTM parameter, else what a click id implies, else the referrer: by its name where it is
     /// a [known](Source) one, else its host without `www.`.
     pub fn source(&self) -> Option<&'a str> {
-        let referrer = || self.referrer_host.map(referrer_name);
-        match self.kind {
-            TouchKind::Utm => self.utm.source.as_deref().or_else(|| self.implied().map(|(source, _)| source)),
-            TouchKind::ClickId => self.implied().map(|(source, _)| source),
-            TouchKind::Referrer => referrer(),
-            TouchKind::Direct => return None,
-        }
-        .or_else(referrer)
+        self.effective().source
     }
 
     /// The effective medium: the UTM parameter, else what a click id implies, else (where no UTM parameter names the
     /// source) what the referrer is.
     pub fn medium(&self) -> Option<&'a str> {
-        let referrer = || self.referrer_host.map(referrer_medium);
-        match self.kind {
-            TouchKind::Utm => (self.utm.medium.as_deref())
-                .or_else(|| self.implied().map(|(_, medium)| medium))
-                .or_else(|| if self.utm.source.is_none() { referrer() } else { None }),
-            TouchKind::ClickId => self.implied().map(|(_, medium)| medium),
-            TouchKind::Referrer => referrer(),
-            TouchKind::Direct => None,
-        }
+        self.effective().medium
     }
 
     /// The rule that decides its channel; `None` for a direct one, which has no channel.
     pub fn channel(&self) -> Option<&'static channel::Rule> {
-        if self.kind == TouchKind::Direct {
-            return None;
-        }
-        let ad_click = self.click_ids.iter().any(|id| matches!(id.implies(), Implies::Paid { .. }));
-        Some(channel::decide(self.source(), self.medium(), self.utm.campaign.as_deref(), ad_click))
+        self.channel_of(&self.effective())
     }
 
     /// What an answer and a report show of it.
     pub fn attribution(&self) -> Attribution {
+        let effective = self.effective();
         Attribution {
-            source: self.source().map(str::to_owned),
-            medium: self.medium().map(str::to_owned),
+            source: effective.source.map(str::to_owned),
+            medium: effective.medium.map(str::to_owned),
             campaign: self.utm.campaign.clone(),
-            channel: self.channel().map(|rule| rule.channel.as_str().to_owned()),
+            channel: self.channel_of(&effective).map(|rule| rule.channel.as_str().to_owned()),
         }
     }
 
-    /// The strongest statement of the click ids: a paid click before a mere source, in the registry's order.
-    fn implied(&self) -> Option<(&'static str, &'static str)> {
-        let mut weaker = None;
-        if self.click_ids.is_empty() {
-            return None;
+    fn channel_of(&self, effective: &Effective<'_>) -> Option<&'static channel::Rule> {
+        let Effective { source, medium, ad_click } = *effective;
+        let campaign = self.utm.campaign.as_deref();
+        (self.kind != TouchKind::Direct).then(|| channel::decide(source, medium, campaign, ad_click))
+    }
+
+    fn effective(&self) -> Effective<'a> {
+        if self.kind == TouchKind::Direct {
+            return Effective::default();
         }
-        for kind in crate::click_id::REGISTRY {
-            if self.click_ids.iter().any(|id| id.parameter == kind.parameter) {
-                match kind.implies {
-                    Implies::Paid { source, medium } => return Some((source, medium)),
-                    Implies::Source { source, medium } => {
-                        weaker = weaker.or(Some((source, medium)));
-                    }
-                    Implies::Nothing => {}
-                }
+        let (implied, ad_click) = self.implied();
+        let (named, medium) = match self.kind {
+            TouchKind::Utm => (self.utm.source.as_deref(), self.utm.medium.as_deref()),
+            TouchKind::ClickId | TouchKind::Referrer | TouchKind::Direct => (None, None),
+        };
+        let is_open = named.is_none() && implied.is_none();
+        let referrer = self.referrer_host.filter(|_| is_open).map(|host| match Source::of_host(host) {
+            Some(site) => (site.name, site.category.referred_medium()),
+            None => (host.strip_prefix("www.").unwrap_or(host), "referral"),
+        });
+        Effective {
+            source: named.or(implied.map(|(source, _)| source)).or(referrer.map(|(source, _)| source)),
+            medium: medium.or(implied.map(|(_, medium)| medium)).or(referrer.map(|(_, medium)| medium)),
+            ad_click,
+        }
+    }
+
+    /// The strongest statement of the click ids, a paid click before a mere source, in the registry's order; and whether
+    /// it is a paid click.
+    fn implied(&self) -> (Option<(&'static str, &'static str)>, bool) {
+        let rows = self.click_ids.iter().filter_map(|id| {
+            let place = click_id::place(&id.parameter)?;
+            match click_id::REGISTRY.get(place)?.implies {
+                Implies::Paid { source, medium } => Some((false, place, (source, medium))),
+                Implies::Source { source, medium } => Some((true, place, (source, medium))),
+                Implies::Nothing => None,
             }
-        }
-        weaker
+        });
+        let strongest = rows.min_by_key(|(is_weaker, place, _)| (*is_weaker, *place));
+        (strongest.map(|(_, _, implied)| implied), strongest.is_some_and(|(is_weaker, _, _)| !is_weaker))
     }
 }
 
-fn referrer_name(host: &str) -> &str {
-    Source::of_host(host).map_or_else(|| host.strip_prefix("www.").unwrap_or(host), |source| source.name)
-}
-
-fn referrer_medium(host: &str) -> &'static str {
-    Source::of_host(host).map_or("referral", |source| source.category.referred_medium())
+/// What an [`Origin`] comes down to.
+#[derive(Clone, Copy, Default)]
+struct Effective<'a> {
+    source: Option<&'a str>,
+    medium: Option<&'a str>,
+    /// Whether a click id that only ads carry came along.
+    ad_click: bool,
 }
 
 /// Source, medium, campaign and channel of a touch; all absent is direct.

@@ -8,7 +8,7 @@ use crate::project::{IGNORED_REFERRERS, PixelContext};
 use crate::signals::Signals;
 use crate::text::{self, URL_CHARS_MAX};
 use crate::touch::TouchKind;
-use crate::web_url::{HostPattern, WebUrl, site_of};
+use crate::web_url::{HostPattern, Query, WebUrl, site_of};
 
 /// How a visitor arrived at a page.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -113,8 +113,8 @@ pub(crate) struct Referrer {
     pub(crate) kept: String,
     /// Lower-case; an app's package name for `android-app:` and `ios-app:`.
     pub(crate) host: Option<String>,
-    /// Its parameters, names decoded, values raw.
-    pub(crate) query: Vec<(String, String)>,
+    /// Its query; empty for an app's.
+    pub(crate) query: Query,
 }
 
 impl Referrer {
@@ -130,6 +130,6 @@ impl Referrer {
             .filter(|url| matches!(url.scheme(), "android-app" | "ios-app"))
             .and_then(|url| url.host_str().map(str::to_ascii_lowercase));
         let kept = text::clean(whole, URL_CHARS_MAX).unwrap_or_default();
-        Self { kept, host, query: Vec::new() }
+        Self { kept, host, query: Query::default() }
     }
 }

@@ -12,7 +12,7 @@ use crate::project::{BotMode, ConsentMode, GpcMode, IpMode, PixelContext, Projec
 use crate::signals::Signals;
 use crate::text::{self, PARAMETER_CHARS_MAX, TITLE_CHARS_MAX, USER_AGENT_CHARS_MAX};
 use crate::time::Timestamp;
-use crate::web_url::{self, WebUrl};
+use crate::web_url::{self, Query, WebUrl};
 
 /// How far behind `received_at` a client's clock is believed.
 pub const CLIENT_CLOCK_BEHIND_MAX: Duration = Duration::from_hours(72);
@@ -161,8 +161,6 @@ impl Event {
         Ok(Collected { event, arrival, unwanted })
     }
 }
-
-type Query = Vec<(String, String)>;
 
 /// The address without the parameters that would recognise who clicked.
 fn without_click_ids(url: &str) -> String {
