@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::steps::Steps;
 use crate::workspace::{self, Metadata};
-use crate::{api_fuzz, deny, process, secrets, test, tidy};
+use crate::{api_fuzz, deny, fuzz, process, secrets, test, tidy};
 
 /// Runs the command.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -34,6 +34,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         process::run(doc.args(features))
     });
     steps.run("deny", || deny::run(&[]));
+    steps.run("fuzz", || fuzz::run(&[]));
     steps.run("api-fuzz", || api_fuzz::run(&[]));
     if with_tests {
         test::run_all(&mut steps)?;

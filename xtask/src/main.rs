@@ -5,6 +5,7 @@ mod api_fuzz;
 mod bench;
 mod ci;
 mod deny;
+mod fuzz;
 mod guarded;
 mod logs;
 mod postgres;
@@ -31,7 +32,7 @@ struct Task {
     run: fn(&[String]) -> Result<()>,
 }
 
-const TASKS: [Task; 8] = [
+const TASKS: [Task; 9] = [
     Task {
         name: "test",
         arguments: "[--without postgres|browser]… [-- CARGO TEST ARGUMENTS]",
@@ -41,7 +42,7 @@ const TASKS: [Task; 8] = [
     Task {
         name: "ci",
         arguments: "[--no-test]",
-        summary: "what a change must pass: fmt, tidy, scan-secrets, clippy, doc, deny, api-fuzz, test",
+        summary: "what a change must pass: fmt, tidy, scan-secrets, clippy, doc, deny, fuzz, api-fuzz, test",
         run: ci::run,
     },
     Task {
@@ -67,6 +68,12 @@ const TASKS: [Task; 8] = [
         arguments: "",
         summary: "valid and invalid requests made of the OpenAPI description, against a server, by schemathesis",
         run: api_fuzz::run,
+    },
+    Task {
+        name: "fuzz",
+        arguments: "[url|referrer|form|cookie]… [--seconds N]",
+        summary: "libFuzzer on what reads strangers' input in the domain, 5 s each unless said otherwise; needs a C++ compiler",
+        run: fuzz::run,
     },
     Task {
         name: "bench",

@@ -1,5 +1,6 @@
 //! Events: one collected message each, and the one door through which raw input becomes one.
 
+pub(crate) mod arrival;
 mod form;
 mod parse;
 mod raw;
@@ -12,9 +13,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::arrival::{Arrival, Neighbourhood, ReferrerKind};
 pub use self::parse::{
-    Arrival, CLIENT_CLOCK_AHEAD_MAX, CLIENT_CLOCK_BEHIND_MAX, Collected, FieldProblem, ParseContext,
-    Rejected, Unwanted,
+    CLIENT_CLOCK_AHEAD_MAX, CLIENT_CLOCK_BEHIND_MAX, Collected, FieldProblem, ParseContext, Rejected,
+    Unwanted,
 };
 pub use self::raw::{RawEvent, RawForm, RawSize, Scalar};
 use crate::email::EmailAddress;

@@ -21,20 +21,26 @@
 //! # Ok::<(), leadtrail_domain::web_url::WebUrlError>(())
 //! ```
 
+pub mod channel;
+pub mod classify;
 pub mod click_id;
+pub mod cookie;
 pub mod crm;
 pub mod email;
 pub mod event;
+pub mod hygiene;
 pub mod id;
 pub mod ingest;
 pub mod key;
 pub mod lead;
+pub mod model;
 pub mod ports;
 pub mod project;
 pub mod reattribute;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod signals;
+pub mod source;
 pub mod sync;
 pub mod text;
 pub mod time;

@@ -110,23 +110,70 @@ impl Default for ProjectSettings {
     }
 }
 
-/// Registrable domains of payment, sign-in and booking services: returning from one is not a new visit.
+/// Hosts, each with all below it, of payment, sign-in and booking services: returning from one is not a new visit.
+///
+/// Source: each service's own documentation of the page it sends the visitor to and back from.
 pub const IGNORED_REFERRERS: &[&str] = &[
+    // Payment.
     "paypal.com",
     "stripe.com",
     "klarna.com",
     "mollie.com",
     "adyen.com",
+    "adyenpayments.com",
     "checkout.com",
     "sofort.com",
     "paddle.com",
+    "braintreegateway.com",
+    "squareup.com",
+    "worldpay.com",
+    "sagepay.com",
+    "authorize.net",
+    "2checkout.com",
+    "afterpay.com",
+    "clearpay.co.uk",
+    "affirm.com",
+    "giropay.de",
+    "paydirekt.de",
+    "ideal.nl",
+    "bancontact.com",
+    "przelewy24.pl",
+    "payu.com",
+    "razorpay.com",
+    "mercadopago.com",
+    "saferpay.com",
+    "datatrans.com",
+    "computop-paygate.com",
+    "unzer.com",
+    "payone.com",
+    "gocardless.com",
+    "pay.amazon.com",
+    "payments.amazon.com",
+    "pay.google.com",
+    "checkout.shopify.com",
+    "shop.app",
+    "cardinalcommerce.com",
+    "arcot.com",
+    "3dsecure.io",
+    // Sign-in.
     "accounts.google.com",
     "login.microsoftonline.com",
+    "login.live.com",
+    "b2clogin.com",
     "appleid.apple.com",
     "okta.com",
+    "oktapreview.com",
     "auth0.com",
+    "onelogin.com",
+    "pingone.com",
+    "amazoncognito.com",
+    "login.salesforce.com",
+    // Booking.
     "calendly.com",
     "meetings.hubspot.com",
+    "cal.com",
+    "acuityscheduling.com",
+    "savvycal.com",
 ];
 
 /// Whether a visitor must consent before being recognised.

@@ -1,10 +1,12 @@
 //! What one landing says about where it came from: UTM parameters, click ids and ad parameters.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use crate::click_id::{self, ClickId};
 use crate::text::{self, CLICK_ID_CHARS_MAX, PARAMETER_CHARS_MAX};
-use crate::web_url;
+use crate::web_url::{self, Query};
 
 /// How many `utm_*` parameters beyond the known six are kept.
 pub const UTM_EXTRA_MAX: usize = 10;
@@ -73,12 +75,18 @@ pub struct AdParameters {
     pub search_query: Option<String>,
 }
 
-/// Which ad parameter a name of a URL or body stands for, in lower case.
+/// The registry of ad parameters: which one a name of a URL or body stands for, in lower case.
+///
+/// Sources: Google Ads Help, "`ValueTrack` parameters" (`adgroupid`, `creative`, `keyword`); Microsoft Advertising Help,
+/// "URL tracking" (`AdGroupId`, `AdId`, `QueryString`); Meta Business Help, "URL parameters" (`adset.id`, `adset.name`,
+/// `ad.id`, `ad.name` as advertisers name them); TikTok Business Help, "URL parameters" (`aid`, `cid` collide with
+/// others and are left out). A name that sites use for something else (`q`, `query`, `region`, `ad`) is no alias.
+#[rustfmt::skip]
 pub const AD_ALIASES: &[(&str, &[&str])] = &[
-    ("campaign_region", &["campaign_region", "campaignregion"]),
-    ("ad_group", &["ad_group", "adgroup", "adgroupid", "ad_group_id", "adset", "adset_id", "adset_name"]),
-    ("ad_id", &["ad_id", "adid", "ad_name", "creative", "creative_id"]),
-    ("search_query", &["search_query", "keyword", "searchterm", "search_term"]),
+    ("campaign_region", &["campaign_region", "campaignregion", "campaign-region", "geo_region"]),
+    ("ad_group", &["ad_group", "ad-group", "adgroup", "adgroupid", "adgroup_id", "adgroupname", "adgroup_name", "ad_group_id", "ad_group_name", "adset", "adsetid", "adset_id", "adsetname", "adset_name"]),
+    ("ad_id", &["ad_id", "ad-id", "adid", "ad_name", "adname", "creative", "creativeid", "creative_id"]),
+    ("search_query", &["search_query", "searchquery", "keyword", "searchterm", "search_term"]),
 ];
 
 impl AdParameters {
@@ -117,14 +125,23 @@ pub fn recognise(parameter: &str) -> Recognised {
     if parameter.len() > NAME_BYTES_MAX {
         return Recognised::Not;
     }
-    let name = parameter.to_ascii_lowercase();
-    let is_ad = || AD_ALIASES.iter().any(|(_, aliases)| aliases.contains(&name.as_str()));
+    let name = lower_ascii(parameter);
+    let is_ad = || AD_ALIASES.iter().any(|(_, aliases)| aliases.contains(&&*name));
     if click_id::lookup(&name).is_some() || Utm::default().slot(&name).is_some() || is_ad() {
         Recognised::Known
     } else if name.starts_with("utm_") {
         Recognised::OtherUtm
     } else {
         Recognised::Not
+    }
+}
+
+/// In lower case, as far as ASCII goes; only what is not yet is copied.
+fn lower_ascii(text: &str) -> Cow<'_, str> {
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(text.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(text)
     }
 }
 
@@ -148,31 +165,37 @@ impl Signals {
 
     /// Takes one parameter where it is a signal and still absent. `parameter` in any case, `value` already decoded.
     pub fn offer(&mut self, parameter: &str, value: &str) {
-        self.offer_with(parameter, || value.to_owned(), || value.to_owned());
+        self.offer_with(parameter, value, |value, _| Cow::Borrowed(value));
     }
 
-    /// Takes the parameters of a query: names decoded, values raw. A click id keeps its `+`; elsewhere it is a space.
-    pub fn offer_query(&mut self, parameters: &[(String, String)]) {
-        for (parameter, raw) in parameters {
-            self.offer_with(parameter, || web_url::decode(raw, true), || web_url::decode(raw, false));
+    /// Takes the parameters of a query. A click id keeps its `+`; elsewhere it is a space.
+    pub fn offer_query(&mut self, query: &Query) {
+        for (parameter, raw) in query.parameters() {
+            self.offer_with(&parameter, raw, web_url::decode);
         }
     }
 
-    fn offer_with(&mut self, parameter: &str, value: impl Fn() -> String, exact: impl Fn() -> String) {
-        if parameter.len() > NAME_BYTES_MAX {
+    /// `read` decodes the value, with `+` as a space where it is told so.
+    fn offer_with<'v>(
+        &mut self,
+        parameter: &str,
+        value: &'v str,
+        read: impl Fn(&'v str, bool) -> Cow<'v, str>,
+    ) {
+        if parameter.len() > NAME_BYTES_MAX || value.is_empty() {
             return;
         }
         if let Some(kind) = click_id::lookup(parameter) {
             if !self.click_ids.iter().any(|known| known.parameter == kind.parameter)
                 && let Some(value) =
-                    text::exact(&exact(), CLICK_ID_CHARS_MAX).filter(|v| !v.trim().is_empty())
+                    text::exact(&read(value, false), CLICK_ID_CHARS_MAX).filter(|v| !v.trim().is_empty())
             {
                 self.click_ids.push(ClickId { parameter: kind.parameter.to_owned(), value });
             }
             return;
         }
-        let name = parameter.to_ascii_lowercase();
-        let cleaned = || text::clean(&value(), PARAMETER_CHARS_MAX);
+        let name = lower_ascii(parameter);
+        let cleaned = || text::clean(&read(value, true), PARAMETER_CHARS_MAX);
         if let Some(slot) = self.utm.slot(&name) {
             if slot.is_none() {
                 *slot = cleaned();

@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::click_id::{ClickId, Implies};
+use crate::channel;
+use crate::click_id::{self, ClickId, Implies};
 use crate::id::{EventId, PixelId, SessionId};
 use crate::signals::{AdParameters, Utm};
+use crate::source::Source;
 use crate::time::Timestamp;
 
-/// The version of the rules in this crate, stored with each result they gave.
-pub const RULES_VERSION: u16 = 1;
+/// The version of the rules in this crate, stored with each result they gave. It grows whenever an address that was
+/// decided before would be decided otherwise: a rule, a row of a registry or a known source.
+///
+/// 1: precedence of signals. 2: channels, known sources, payment and sign-in services.
+pub const RULES_VERSION: u16 = 2;
 
 /// Which kind of signal decided, strongest first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -98,56 +103,125 @@ impl Touch {
             && (self.kind != TouchKind::Referrer || self.referrer_host == other.referrer_host)
     }
 
-    /// The effective source: the UTM parameter, else what a click id implies, else the referrer's host; `None` is
-    /// direct.
+    /// What it says about where the visit came from.
+    pub fn origin(&self) -> Origin<'_> {
+        Origin {
+            kind: self.kind,
+            utm: &self.utm,
+            click_ids: &self.click_ids,
+            referrer_host: self.referrer_host.as_deref(),
+        }
+    }
+
+    /// The effective source; `None` is direct, or nothing says it.
     pub fn source(&self) -> Option<&str> {
-        match self.kind {
-            TouchKind::Utm if self.utm.source.is_some() => self.utm.source.as_deref(),
-            TouchKind::Utm | TouchKind::ClickId => {
-                self.implied().map(|(source, _)| source).or(self.referrer_host.as_deref())
-            }
-            TouchKind::Referrer => self.referrer_host.as_deref(),
-            TouchKind::Direct => None,
-        }
+        self.origin().source()
     }
 
-    /// The effective medium: the UTM parameter, else what a click id implies, else `referral` for a referrer; `None`
-    /// where nothing says it.
+    /// The effective medium; `None` where nothing says it.
     pub fn medium(&self) -> Option<&str> {
-        match self.kind {
-            TouchKind::Utm if self.utm.medium.is_some() => self.utm.medium.as_deref(),
-            TouchKind::Utm | TouchKind::ClickId => self.implied().map(|(_, medium)| medium),
-            TouchKind::Referrer => Some("referral"),
-            TouchKind::Direct => None,
-        }
-    }
-
-    /// The strongest statement of the click ids: a paid click before a mere source, in the registry's order.
-    fn implied(&self) -> Option<(&'static str, &'static str)> {
-        let mut weaker = None;
-        for kind in crate::click_id::REGISTRY {
-            if self.click_ids.iter().any(|id| id.parameter == kind.parameter) {
-                match kind.implies {
-                    Implies::Paid { source, medium } => return Some((source, medium)),
-                    Implies::Source { source, medium } => {
-                        weaker = weaker.or(Some((source, medium)));
-                    }
-                    Implies::Nothing => {}
-                }
-            }
-        }
-        weaker
+        self.origin().medium()
     }
 
     /// What an answer and a report show of it.
     pub fn attribution(&self) -> Attribution {
+        self.origin().attribution()
+    }
+}
+
+/// What one landing says about where the visit came from, and what the rules make of it: the same for a touch that is
+/// stored and for an address that is only asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// What decided.
+    pub kind: TouchKind,
+    /// The UTM parameters.
+    pub utm: &'a Utm,
+    /// The click ids.
+    pub click_ids: &'a [ClickId],
+    /// The referring host in lower case, where it lies on another site.
+    pub referrer_host: Option<&'a str>,
+}
+
+impl<'a> Origin<'a> {
+    /// The effective source: the UTM parameter, else what a click id implies, else the referrer: by its name where it is
+    /// a [known](Source) one, else its host without `www.`.
+    pub fn source(&self) -> Option<&'a str> {
+        self.effective().source
+    }
+
+    /// The effective medium: the UTM parameter, else what a click id implies, else (where no UTM parameter names the
+    /// source) what the referrer is.
+    pub fn medium(&self) -> Option<&'a str> {
+        self.effective().medium
+    }
+
+    /// The rule that decides its channel; `None` for a direct one, which has no channel.
+    pub fn channel(&self) -> Option<&'static channel::Rule> {
+        self.channel_of(&self.effective())
+    }
+
+    /// What an answer and a report show of it.
+    pub fn attribution(&self) -> Attribution {
+        let effective = self.effective();
         Attribution {
-            source: self.source().map(str::to_owned),
-            medium: self.medium().map(str::to_owned),
+            source: effective.source.map(str::to_owned),
+            medium: effective.medium.map(str::to_owned),
             campaign: self.utm.campaign.clone(),
-            channel: None,
+            channel: self.channel_of(&effective).map(|rule| rule.channel.as_str().to_owned()),
         }
     }
+
+    fn channel_of(&self, effective: &Effective<'_>) -> Option<&'static channel::Rule> {
+        let Effective { source, medium, ad_click } = *effective;
+        let campaign = self.utm.campaign.as_deref();
+        (self.kind != TouchKind::Direct).then(|| channel::decide(source, medium, campaign, ad_click))
+    }
+
+    fn effective(&self) -> Effective<'a> {
+        if self.kind == TouchKind::Direct {
+            return Effective::default();
+        }
+        let (implied, ad_click) = self.implied();
+        let (named, medium) = match self.kind {
+            TouchKind::Utm => (self.utm.source.as_deref(), self.utm.medium.as_deref()),
+            TouchKind::ClickId | TouchKind::Referrer | TouchKind::Direct => (None, None),
+        };
+        let is_open = named.is_none() && implied.is_none();
+        let referrer = self.referrer_host.filter(|_| is_open).map(|host| match Source::of_host(host) {
+            Some(site) => (site.name, site.category.referred_medium()),
+            None => (host.strip_prefix("www.").unwrap_or(host), "referral"),
+        });
+        Effective {
+            source: named.or(implied.map(|(source, _)| source)).or(referrer.map(|(source, _)| source)),
+            medium: medium.or(implied.map(|(_, medium)| medium)).or(referrer.map(|(_, medium)| medium)),
+            ad_click,
+        }
+    }
+
+    /// The strongest statement of the click ids, a paid click before a mere source, in the registry's order; and whether
+    /// it is a paid click.
+    fn implied(&self) -> (Option<(&'static str, &'static str)>, bool) {
+        let rows = self.click_ids.iter().filter_map(|id| {
+            let place = click_id::place(&id.parameter)?;
+            match click_id::REGISTRY.get(place)?.implies {
+                Implies::Paid { source, medium } => Some((false, place, (source, medium))),
+                Implies::Source { source, medium } => Some((true, place, (source, medium))),
+                Implies::Nothing => None,
+            }
+        });
+        let strongest = rows.min_by_key(|(is_weaker, place, _)| (*is_weaker, *place));
+        (strongest.map(|(_, _, implied)| implied), strongest.is_some_and(|(is_weaker, _, _)| !is_weaker))
+    }
+}
+
+/// What an [`Origin`] comes down to.
+#[derive(Clone, Copy, Default)]
+struct Effective<'a> {
+    source: Option<&'a str>,
+    medium: Option<&'a str>,
+    /// Whether a click id that only ads carry came along.
+    ad_click: bool,
 }
 
 /// Source, medium, campaign and channel of a touch; all absent is direct.
@@ -161,7 +235,7 @@ pub struct Attribution {
     pub medium: Option<String>,
     /// The campaign.
     pub campaign: Option<String>,
-    /// The channel; absent until the channel rules say it.
+    /// The channel, by GA4's name of it.
     pub channel: Option<String>,
 }
 

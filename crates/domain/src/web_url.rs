@@ -1,5 +1,7 @@
 //! Web addresses as they were received, and which of them belong together.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
@@ -26,15 +28,16 @@ impl WebUrl {
     ///
     /// # Errors
     /// Not an absolute http or https URL with a host.
-    pub fn parse(raw: &str) -> Result<(Self, Vec<(String, String)>), WebUrlError> {
+    pub fn parse(raw: &str) -> Result<(Self, Query), WebUrlError> {
         let whole = text::clean(raw, usize::MAX).ok_or(WebUrlError)?;
-        let url = Url::parse(&whole).map_err(|_not_a_url| WebUrlError)?;
+        // Neither query nor fragment can make an address invalid or change its host; parsing them costs as much as the rest.
+        let url = Url::parse(without_query(&whole)).map_err(|_not_a_url| WebUrlError)?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(WebUrlError);
         }
         let host = url.host_str().filter(|host| !host.is_empty()).ok_or(WebUrlError)?.to_owned();
-        let parameters = raw_query(&whole).map(query_parameters).unwrap_or_default();
-        Ok((Self { text: cut(whole), host }, parameters))
+        let query = Query(raw_query(&whole).unwrap_or_default().to_owned());
+        Ok((Self { text: cut(whole), host }, query))
     }
 
     /// The address as kept.
@@ -68,31 +71,33 @@ fn raw_query(url: &str) -> Option<&str> {
 pub fn with_parameters(url: &str, wanted: impl Fn(&str) -> bool) -> String {
     let base = without_query(url);
     let Some(query) = raw_query(url) else { return base.to_owned() };
-    let name = |pair: &str| decode(pair.split('=').next().unwrap_or(pair), true);
-    let kept: Vec<&str> = query.split('&').filter(|pair| wanted(&name(pair))).collect();
+    let is_wanted = |pair: &&str| wanted(&decode(pair.split('=').next().unwrap_or(pair), true));
+    let kept: Vec<&str> = query.split('&').filter(is_wanted).collect();
     if kept.is_empty() { base.to_owned() } else { format!("{base}?{}", kept.join("&")) }
 }
 
-/// The parameters of a query in their order, names percent-decoded with `+` as a space, values still raw;
-/// [`QUERY_PARAMETERS_MAX`] at most.
-fn query_parameters(query: &str) -> Vec<(String, String)> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .take(QUERY_PARAMETERS_MAX)
-        .map(|pair| {
+/// The query of an address, whole, as it was received.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Query(String);
+
+impl Query {
+    /// The parameters in their order, names percent-decoded with `+` as a space, values still raw;
+    /// [`QUERY_PARAMETERS_MAX`] at most.
+    pub fn parameters(&self) -> impl Iterator<Item = (Cow<'_, str>, &str)> {
+        self.0.split('&').filter(|pair| !pair.is_empty()).take(QUERY_PARAMETERS_MAX).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name, true), value.to_owned())
+            (decode(name, true), value)
         })
-        .collect()
+    }
 }
 
-/// Percent-decodes once; what is not a valid escape is left as it is. `+` becomes a space when asked.
-pub(crate) fn decode(raw: &str, plus_is_space: bool) -> String {
-    if !raw.contains(['%', '+']) {
-        return raw.to_owned();
-    }
+/// Percent-decodes once; what is not a valid escape is left as it is. `+` becomes a space when asked. Only what changes is
+/// copied.
+pub(crate) fn decode(raw: &str, plus_is_space: bool) -> Cow<'_, str> {
     let bytes = raw.as_bytes();
+    if !bytes.iter().any(|byte| *byte == b'%' || (plus_is_space && *byte == b'+')) {
+        return Cow::Borrowed(raw);
+    }
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
@@ -106,7 +111,10 @@ pub(crate) fn decode(raw: &str, plus_is_space: bool) -> String {
             at += 1;
         }
     }
-    String::from_utf8(decoded).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    Cow::Owned(
+        String::from_utf8(decoded)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+    )
 }
 
 fn cut(whole: String) -> String {
@@ -247,8 +255,8 @@ mod tests {
     #[test]
     fn ten_thousand_parameters_are_read_up_to_the_bound() {
         let query = (0..10_000).map(|n| format!("p{n}={n}")).collect::<Vec<_>>().join("&");
-        let (_, parameters) = WebUrl::parse(&format!("https://a.example/?{query}")).unwrap();
-        assert_eq!(parameters.len(), QUERY_PARAMETERS_MAX);
+        let (_, query) = WebUrl::parse(&format!("https://a.example/?{query}")).unwrap();
+        assert_eq!(query.parameters().count(), QUERY_PARAMETERS_MAX);
     }
 
     #[test]

@@ -1,37 +1,16 @@
 //! The visitor's cookie: which one a request carries, and how an answer sets it.
 
-use actix_web::http::header::{COOKIE, HeaderMap};
+use actix_web::http::header::{COOKIE, HeaderMap, HeaderValue};
+use leadtrail_domain::cookie::{self, NAMES};
 use leadtrail_domain::id::VisitorCookie;
 use leadtrail_domain::web_url::site_of;
 
-/// Its names in the order they are looked for: ours, then that of the tool we replace.
-const NAMES: [&str; 2] = ["lt_visitor", "ppp_visitor"];
 /// 395 days: 13 months, the longest that regulators accept, under the 400 days that browsers cut to.
 const MAX_AGE_SECONDS: u32 = 34_128_000;
-/// How much of the cookies of one request is read.
-const HEADER_BYTES_MAX: usize = 16 * 1_024;
 
 /// The visitor's cookie among those of a request; a malformed one is passed over.
 pub(crate) fn sent(headers: &HeaderMap) -> Option<VisitorCookie> {
-    let mut room = HEADER_BYTES_MAX;
-    let mut found: [Option<VisitorCookie>; NAMES.len()] = [const { None }; NAMES.len()];
-    for header in headers.get_all(COOKIE) {
-        let bytes = header.as_bytes();
-        let read = &bytes[..bytes.len().min(room)];
-        room -= read.len();
-        for pair in read.split(|byte| *byte == b';') {
-            let Some((name, value)) = std::str::from_utf8(pair).ok().and_then(|pair| pair.split_once('='))
-            else {
-                continue;
-            };
-            if let Some(index) = NAMES.iter().position(|known| *known == name.trim())
-                && found[index].is_none()
-            {
-                found[index] = value.trim().parse().ok();
-            }
-        }
-    }
-    found.into_iter().flatten().next()
+    cookie::sent(headers.get_all(COOKIE).map(HeaderValue::as_bytes))
 }
 
 /// The `Set-Cookie` that keeps `cookie` on the site that `host` belongs to, readable by the page's script.
@@ -55,7 +34,7 @@ fn domain(host: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderValue;
+    use leadtrail_domain::cookie::HEADER_BYTES_MAX;
 
     use super::*;
 

@@ -32,6 +32,7 @@ Look:       leadtrail check-config
             leadtrail doctor
             leadtrail sync health
             leadtrail why ada@example.com --project acme
+            leadtrail classify 'https://www.acme.example/?utm_source=news&utm_medium=email'
 
 Settings come from --config FILE and the environment (LEADTRAIL__SECTION__KEY); check-config shows them all.";
 
@@ -94,6 +95,11 @@ Works in small steps while the service runs. When it is stopped, each line of pr
 to begin again is harmless too. Ids that were answered, visitors and session limits stay as they are.
 Exit code 1 with --dry-run: something would change.")]
     Reattribute(ReattributeArgs),
+    /// What the rules make of one landing: signals, source, medium, channel, touch or not and why; needs no store
+    #[command(
+        after_help = "Example: leadtrail classify 'https://www.acme.example/?gclid=test' --referrer https://www.google.com/"
+    )]
+    Classify(ClassifyArgs),
     /// The merged settings with their sources, secrets masked
     #[command(after_help = "Example: leadtrail check-config --config leadtrail.toml")]
     CheckConfig(CheckConfigArgs),
@@ -138,6 +144,24 @@ pub(crate) struct CheckConfigArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClassifyArgs {
+    /// The page's address, with its query
+    pub(crate) url: String,
+    /// Where the visitor came from: `document.referrer`
+    #[arg(long, value_name = "URL")]
+    pub(crate) referrer: Option<String>,
+    /// One of the pixel's own sites beside the page's, such as shop.example.com or *.example.com; may be repeated
+    #[arg(long = "site", value_name = "HOST")]
+    pub(crate) sites: Vec<HostPattern>,
+    /// A host that the project ignores as a referrer, with all below it; may be repeated
+    #[arg(long = "ignore", value_name = "HOST")]
+    pub(crate) ignored: Vec<HostPattern>,
     /// Print the result as JSON
     #[arg(long)]
     pub(crate) json: bool,

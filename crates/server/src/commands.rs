@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod check_config;
+mod classify;
 mod crm;
 mod demo;
 mod doctor;
@@ -38,6 +39,7 @@ pub(crate) async fn run(cli: Cli, environment: &BTreeMap<String, String>) -> any
         Command::CheckConfig(args) => {
             check_config::run(&layers(&cli.common, environment, &flags)?, args.json)
         }
+        Command::Classify(args) => classify::run(&args),
         Command::Doctor(args) => doctor::run(&layers(&cli.common, environment, &flags)?, args.json).await,
         Command::Demo(args) => demo::run(&cli.common, environment, args).await,
         Command::Serve(args) => {

@@ -3,20 +3,16 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use url::Url;
-
+use super::arrival::{Arrival, Neighbourhood, Referrer};
 use super::form::form_of;
 use super::{Client, Consent, Event, EventKind, Form, Prop, RawEvent, RawSize, Scalar, Size, VisitorName};
-use crate::click_id::{self, Implies};
+use crate::click_id;
 use crate::id::{EventId, VisitorCookie};
-use crate::project::{
-    BotMode, ConsentMode, GpcMode, IGNORED_REFERRERS, IpMode, PixelContext, ProjectSettings,
-};
+use crate::project::{BotMode, ConsentMode, GpcMode, IpMode, PixelContext, ProjectSettings};
 use crate::signals::Signals;
 use crate::text::{self, PARAMETER_CHARS_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX, USER_AGENT_CHARS_MAX};
 use crate::time::Timestamp;
-use crate::touch::TouchKind;
-use crate::web_url::{self, WebUrl, site_of};
+use crate::web_url::{self, Query, WebUrl};
 
 /// How far behind `received_at` a client's clock is believed.
 pub const CLIENT_CLOCK_BEHIND_MAX: Duration = Duration::from_hours(72);
@@ -69,22 +65,6 @@ pub enum Unwanted {
     Bot(String),
     /// The browser says Global Privacy Control, and the project honours it.
     Gpc,
-}
-
-/// How a visitor arrived at a page.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Arrival {
-    /// From elsewhere: something says where from.
-    External {
-        /// What decided.
-        kind: TouchKind,
-        /// The referring host, where it lies on another site.
-        referrer_host: Option<String>,
-    },
-    /// From the same site, or one that does not count (payment, sign-in).
-    Internal,
-    /// Nothing says from where.
-    Direct,
 }
 
 /// Why a message is no event: every problem that was found.
@@ -147,7 +127,11 @@ impl Event {
             _ => None,
         };
         let (id, original_id) = id_of(raw, context.fallback_id);
-        let arrival = arrival_of(&signals, &page, referrer.as_ref(), context.pixel);
+        let arrival = Neighbourhood::from(context.pixel).arrival(
+            &signals,
+            page.host(),
+            referrer.as_ref().and_then(|referrer| referrer.host.as_deref()),
+        );
         let event = Event {
             id,
             original_id,
@@ -196,12 +180,11 @@ impl Collected {
         if let Some(referrer) = referrer.as_ref().filter(|referrer| is_whole(&referrer.kept)) {
             event.signals.offer_query(&referrer.query);
         }
-        let arrival = arrival_of(&event.signals, &page, referrer.as_ref(), pixel);
+        let referrer_host = referrer.as_ref().and_then(|referrer| referrer.host.as_deref());
+        let arrival = Neighbourhood::from(pixel).arrival(&event.signals, page.host(), referrer_host);
         Self { event, arrival, unwanted: None }
     }
 }
-
-type Query = Vec<(String, String)>;
 
 /// The address without the parameters that would recognise who clicked.
 fn without_click_ids(url: &str) -> String {
@@ -217,29 +200,6 @@ fn parse_page(raw: &RawEvent<'_>) -> Result<(WebUrl, Query), Rejected> {
         },
     };
     Err(Rejected { problems: vec![FieldProblem { field: "page_url", problem }] })
-}
-
-/// A referring address: kept as received, with its host and query where it has them.
-struct Referrer {
-    kept: String,
-    host: Option<String>,
-    query: Query,
-}
-
-impl Referrer {
-    fn new(whole: &str) -> Self {
-        if let Ok((url, query)) = WebUrl::parse(whole) {
-            let host = Some(url.host().to_owned());
-            return Self { kept: url.into(), host, query };
-        }
-        // Apps refer as `android-app://com.example.app/`; the rest says nothing about where from.
-        let host = Url::parse(whole)
-            .ok()
-            .filter(|url| matches!(url.scheme(), "android-app" | "ios-app"))
-            .and_then(|url| url.host_str().map(str::to_ascii_lowercase));
-        let kept = text::clean(whole, URL_CHARS_MAX).unwrap_or_default();
-        Self { kept, host, query: Query::new() }
-    }
 }
 
 /// Gathers the signals in the order of their sources; what is present is never replaced.
@@ -272,41 +232,6 @@ fn signals_of(
         signals.offer_query(&query);
     }
     signals
-}
-
-fn arrival_of(
-    signals: &Signals,
-    page: &WebUrl,
-    referrer: Option<&Referrer>,
-    pixel: &PixelContext,
-) -> Arrival {
-    let host = referrer.and_then(|referrer| referrer.host.as_deref());
-    let internal = host.is_some_and(|host| is_internal(host, page.host(), pixel));
-    let referrer_host = host.filter(|_| !internal).map(str::to_owned);
-    let kind = if !signals.utm.is_empty() {
-        TouchKind::Utm
-    } else if signals.click_ids.iter().any(|id| id.implies() != Implies::Nothing) {
-        TouchKind::ClickId
-    } else if referrer_host.is_some() {
-        TouchKind::Referrer
-    } else if internal {
-        return Arrival::Internal;
-    } else {
-        return Arrival::Direct;
-    };
-    Arrival::External { kind, referrer_host }
-}
-
-/// Whether a referral from `host` is no arrival: it lies on the page's site, on one of the pixel's own, or on one that
-/// visitors only pass through.
-fn is_internal(host: &str, page_host: &str, pixel: &PixelContext) -> bool {
-    let below =
-        |parent: &str| host == parent || host.strip_suffix(parent).is_some_and(|sub| sub.ends_with('.'));
-    let site = site_of(host);
-    site == site_of(page_host)
-        || pixel.pixel.settings.origins.iter().any(|origin| site == site_of(origin.host()))
-        || IGNORED_REFERRERS.iter().any(|ignored| below(ignored))
-        || pixel.project.settings.ignore_referrers.iter().any(|ignored| below(ignored.host()))
 }
 
 fn id_of(raw: &RawEvent<'_>, fallback: EventId) -> (EventId, Option<String>) {
@@ -441,6 +366,7 @@ mod tests {
     use super::*;
     use crate::id::ProjectId;
     use crate::project::{Pixel, PixelSettings, Project};
+    use crate::touch::TouchKind;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -577,7 +503,7 @@ mod tests {
             external(TouchKind::Utm, Some("t.example"))
         );
         assert_eq!(of("?gclid=y", ""), external(TouchKind::ClickId, None));
-        assert_eq!(of("?gad_source=1", ""), Arrival::Direct);
+        assert_eq!(of("?gclsrc=aw.ds", ""), Arrival::Direct);
         assert_eq!(of("", "https://www.google.com/"), external(TouchKind::Referrer, Some("www.google.com")));
         assert_eq!(
             of("", "android-app://com.google.android.gm/"),

@@ -72,6 +72,26 @@ fn a_pixel_is_created_with_its_snippet_by_id_or_slug_of_its_project() -> Result<
 }
 
 #[test]
+fn a_landing_is_classified_without_store_or_settings() -> Result<()> {
+    let home = Home::new()?;
+    let page = "https://www.acme.example/?gclid=test-1&adgroup=roofs";
+    let landing = home.json(&["classify", page, "--referrer", "https://www.google.com/", "--json"])?;
+    assert_eq!(
+        (&landing["source"], &landing["medium"], &landing["channel"], &landing["rule"]),
+        (&json!("google"), &json!("cpc"), &json!("Paid Search"), &json!("click_id"))
+    );
+    assert_eq!(landing["signals"], json!({"ad_group": "roofs"}));
+    assert_eq!(landing["click_ids"][0]["network"], "Google Ads");
+    let inside = ["classify", "https://www.acme.example/", "--referrer", "https://shop.other.example/"];
+    let text = home.run(&[&inside[..], &["--site", "*.other.example"]].concat())?.stdout;
+    assert!(text.contains("one of the pixel's own sites"), "{text}");
+    assert!(home.run(&inside)?.stdout.contains("Referral: the medium is one of links"));
+    assert_eq!(home.run(&["classify", "/pricing"])?.code, Some(1));
+    assert_eq!(home.run(&["classify"])?.code, Some(2));
+    Ok(())
+}
+
+#[test]
 fn a_key_is_shown_when_it_is_made_and_never_again() -> Result<()> {
     let home = Home::new()?;
     let store = home.sqlite();
