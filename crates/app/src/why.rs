@@ -1,10 +1,16 @@
 //! Why a lead is attributed as it is, and what the CRM was told of it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use leadtrail_domain::email::EmailAddress;
+use leadtrail_domain::event::{
+    Arrival, Collected, Event, Neighbourhood, ReferrerKind, StoredEvent, VisitorName,
+};
 use leadtrail_domain::id::{EventId, LeadId, PixelId};
 use leadtrail_domain::lead::Lead;
-use leadtrail_domain::ports::{Journeys, StoreError, SyncJobs};
-use leadtrail_domain::project::{Project, TouchChoice};
+use leadtrail_domain::model::{Model, ModelSettings, Touchpoint, credits};
+use leadtrail_domain::ports::{Journey, Journeys, Projects, StoreError, SyncJobs};
+use leadtrail_domain::project::{PixelContext, Project, TouchChoice};
 use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::touch::{Touch, TouchKind};
 use serde::Serialize;
@@ -47,8 +53,45 @@ pub struct Why {
     pub touches: Vec<TouchShown>,
     /// How many events of the person are known.
     pub events: usize,
+    /// What came before the form and is no touch of its own, by reason.
+    pub ignored: Vec<Ignored>,
+    /// Each model's credit for the touches, over its lookback window.
+    pub models: Vec<ModelCredits>,
     /// What the CRM was told and answered; absent where the project tells none.
     pub job: Option<JobDetail>,
+}
+
+/// Events that are no touches, for one reason.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Ignored {
+    /// Why, for people.
+    pub why: String,
+    /// How many.
+    pub events: u32,
+    /// The latest of them.
+    pub latest: EventId,
+    /// When that was.
+    pub latest_at: Timestamp,
+}
+
+/// How one model shares the credit for a lead.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ModelCredits {
+    /// The model.
+    pub model: Model,
+    /// The touches that get some, in their order.
+    pub touches: Vec<Credit>,
+    /// What belongs to no touch: 1 where none lies in the window.
+    pub none: f64,
+}
+
+/// A touch's share.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct Credit {
+    /// The event that carried the touch.
+    pub event_id: EventId,
+    /// More than 0, at most 1.
+    pub credit: f64,
 }
 
 /// A touch as it is shown.
@@ -66,6 +109,8 @@ pub struct TouchShown {
     pub medium: Option<String>,
     /// The campaign.
     pub campaign: Option<String>,
+    /// The channel; absent where it is direct.
+    pub channel: Option<String>,
     /// The names of the click ids.
     pub click_ids: Vec<String>,
     /// The page landed on.
@@ -83,6 +128,7 @@ pub struct TouchShown {
 pub async fn why(
     journeys: &dyn Journeys,
     jobs: &dyn SyncJobs,
+    projects: &dyn Projects,
     accounts: &Accounts,
     project: &Project,
     subject: &Subject,
@@ -102,6 +148,7 @@ pub async fn why(
             Some(job) => Some(sync_queue::detail(jobs, accounts, job).await?),
             None => None,
         };
+        let pixels = pixels_of(projects, project, &journey.events).await?;
         let chosen = chosen(&lead, project.settings.crm.touch);
         all.push(Why {
             lead_id: lead.id,
@@ -113,10 +160,89 @@ pub async fn why(
             chosen: chosen.map(|touch| touch.event_id),
             touches: journey.touches.iter().map(|touch| shown(touch, &lead, chosen)).collect(),
             events: journey.events.len(),
+            ignored: ignored(&journey, &lead, &pixels),
+            models: Model::ALL.map(|model| model_credits(&journey.touches, &lead, model)).into(),
             job,
         });
     }
     Ok(all)
+}
+
+/// What the events were judged by.
+async fn pixels_of(
+    projects: &dyn Projects,
+    project: &Project,
+    events: &[StoredEvent],
+) -> Result<BTreeMap<PixelId, PixelContext>, StoreError> {
+    let ids: BTreeSet<&PixelId> = events.iter().map(|stored| &stored.event.pixel_id).collect();
+    let mut pixels = BTreeMap::new();
+    for id in ids {
+        if let Some(pixel) = projects.pixel(project.id, id).await? {
+            pixels.insert(id.clone(), PixelContext { pixel, project: project.clone() });
+        }
+    }
+    Ok(pixels)
+}
+
+/// The events up to the form that made no touch, by the reason, in the order of the latest.
+fn ignored(journey: &Journey, lead: &Lead, pixels: &BTreeMap<PixelId, PixelContext>) -> Vec<Ignored> {
+    let touched: BTreeSet<_> =
+        journey.touches.iter().map(|touch| (touch.event_id, &touch.pixel_id)).collect();
+    let mut by_reason: BTreeMap<String, Ignored> = BTreeMap::new();
+    for StoredEvent { event, .. } in &journey.events {
+        if touched.contains(&(event.id, &event.pixel_id))
+            || (event.occurred_at, event.id) > (lead.occurred_at, lead.event_id)
+        {
+            continue;
+        }
+        let why = pixels
+            .get(&event.pixel_id)
+            .map_or_else(|| "its pixel is gone".to_owned(), |pixel| reason(event, pixel));
+        let one = Ignored { why: why.clone(), events: 0, latest: event.id, latest_at: event.occurred_at };
+        let ignored = by_reason.entry(why).or_insert(one);
+        ignored.events += 1;
+        (ignored.latest, ignored.latest_at) = (event.id, event.occurred_at);
+    }
+    let mut ignored: Vec<Ignored> = by_reason.into_values().collect();
+    ignored.sort_by_key(|one| (one.latest_at, one.latest));
+    ignored
+}
+
+/// Why an event made no touch.
+fn reason(event: &Event, pixel: &PixelContext) -> String {
+    let host = |url: &str| url.split('/').nth(2).unwrap_or(url).to_owned();
+    let from = event.referrer_url.as_deref().map(host).unwrap_or_default();
+    let by = Collected::reread(event.clone(), pixel);
+    if let Some(bot) = &event.client.bot {
+        return format!("taken for a bot: {bot}");
+    }
+    match by.arrival {
+        Arrival::External { .. } => "says the same as the touch before it in its session".to_owned(),
+        Arrival::Direct if event.visitor == VisitorName::Unlinked => {
+            "no consent, or Global Privacy Control: nothing is kept that would say from where".to_owned()
+        }
+        Arrival::Direct => "nothing says from where, in a session that was open".to_owned(),
+        Arrival::Internal => match Neighbourhood::from(pixel).kind_of(event) {
+            ReferrerKind::Ignored => format!(
+                "from {from}, which visitors only pass through (payment, sign-in, or ignored by the project)"
+            ),
+            ReferrerKind::OwnSite => format!("from {from}, another of the pixel's own sites"),
+            ReferrerKind::None | ReferrerKind::SameSite | ReferrerKind::Elsewhere => {
+                "from another page of the site".to_owned()
+            }
+        },
+    }
+}
+
+fn model_credits(touches: &[Touch], lead: &Lead, model: Model) -> ModelCredits {
+    let path: Vec<Touchpoint> = touches.iter().map(Touchpoint::from).collect();
+    let shared = credits(&path, (lead.occurred_at, lead.event_id), model, &ModelSettings::default());
+    let touches = touches.iter().zip(shared.touches).filter(|(_, credit)| *credit > 0.0);
+    ModelCredits {
+        model,
+        touches: touches.map(|(touch, credit)| Credit { event_id: touch.event_id, credit }).collect(),
+        none: shared.none,
+    }
 }
 
 fn chosen(lead: &Lead, choice: TouchChoice) -> Option<&Touch> {
@@ -157,6 +283,7 @@ fn shown(touch: &Touch, lead: &Lead, chosen: Option<&Touch>) -> TouchShown {
         source: attribution.source,
         medium: attribution.medium,
         campaign: attribution.campaign,
+        channel: attribution.channel,
         click_ids: touch.click_ids.iter().map(|id| id.parameter.clone()).collect(),
         landing_page: touch.landing_page.clone(),
         note: note(touch, lead, chosen.is_some_and(is_same)),

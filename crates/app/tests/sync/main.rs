@@ -2,6 +2,7 @@
 
 mod accounts;
 mod engine;
+mod explained;
 mod fakes;
 mod outage;
 #[path = "../../../domain/tests/world/site.rs"]

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use url::Url;
 
+use super::Event;
 use crate::click_id::Implies;
 use crate::project::{IGNORED_REFERRERS, PixelContext};
 use crate::signals::Signals;
@@ -86,6 +87,13 @@ impl Neighbourhood<'_> {
         } else {
             ReferrerKind::Elsewhere
         }
+    }
+
+    /// What the referrer of a stored event is to its page; an address that is none is none.
+    pub fn kind_of(&self, event: &Event) -> ReferrerKind {
+        let referrer = event.referrer_url.as_deref().and_then(|url| Referrer::new(url).host);
+        WebUrl::parse(&event.page_url)
+            .map_or(ReferrerKind::None, |(page, _)| self.referrer_kind(referrer.as_deref(), page.host()))
     }
 
     /// How a visitor arrived, by what the landing says and then by the referrer.

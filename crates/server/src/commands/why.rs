@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use leadtrail_app::why::{self, Subject, TouchShown, Why};
+use leadtrail_app::why::{self, ModelCredits, Subject, TouchShown, Why};
 use leadtrail_domain::id::EventId;
 use uuid::Uuid;
 
@@ -20,8 +20,8 @@ pub(super) async fn run(settings: &Settings, args: &WhyArgs) -> anyhow::Result<E
     let accounts = wiring::accounts(settings, &stores)?;
     let ask = |subject: Subject| {
         let (journeys, jobs) = (stores.journeys.as_ref(), stores.jobs.as_ref());
-        let (accounts, project) = (&accounts, &project);
-        async move { why::why(journeys, jobs, accounts, project, &subject).await }
+        let (projects, accounts, project) = (stores.projects.as_ref(), &accounts, &project);
+        async move { why::why(journeys, jobs, projects, accounts, project, &subject).await }
     };
     let text = args.subject.trim();
     let found = if text.contains('@') {
@@ -66,7 +66,36 @@ fn described(why: &Why) -> String {
             text.lines().map(|line| format!("  {line}").trim_end().to_owned()).collect::<Vec<_>>().join("\n")
         },
     );
-    format!("{head}\n\ntouches, oldest first\n{touches}\n\nwhat the CRM was told\n{told}")
+    let ignored = if why.ignored.is_empty() {
+        "  none".to_owned()
+    } else {
+        let rows: Vec<Vec<String>> = (why.ignored.iter())
+            .map(|one| {
+                vec![format!("  {}", shown_at(one.latest_at)), counted(one.events, "event"), one.why.clone()]
+            })
+            .collect();
+        table(&rows)
+    };
+    let models: Vec<Vec<String>> = why.models.iter().map(|one| model_row(one, why)).collect();
+    format!(
+        "{head}\n\ntouches, oldest first\n{touches}\n\nno touches, by reason (the latest of each)\n{ignored}\n\n\
+         credit by model\n{}\n\nwhat the CRM was told\n{told}",
+        table(&models)
+    )
+}
+
+/// The model, and its shares by the place of the touch in the list.
+fn model_row(credits: &ModelCredits, why: &Why) -> Vec<String> {
+    let share = |event| credits.touches.iter().find(|one| one.event_id == event).map(|one| one.credit);
+    let shares = (1..).zip(&why.touches).filter_map(|(place, touch)| {
+        share(touch.event_id).map(|credit: f64| {
+            let source = touch.source.as_deref().unwrap_or("direct");
+            format!("{:.0} % {place}. {source}", credit * 100.0)
+        })
+    });
+    let none = (credits.none > 0.0).then(|| "no touch in the last 90 days".to_owned());
+    let all: Vec<String> = shares.chain(none).collect();
+    vec![format!("  {}", credits.model), all.join(", ")]
 }
 
 fn touch_row(touch: &TouchShown, why: &Why) -> Vec<String> {
@@ -78,6 +107,7 @@ fn touch_row(touch: &TouchShown, why: &Why) -> Vec<String> {
         format!("{mark} {}", shown_at(touch.at)),
         touch.kind.to_owned(),
         source,
+        touch.channel.clone().unwrap_or_default(),
         touch.click_ids.join(", "),
         touch.is.join(", "),
         touch.note.clone(),
