@@ -18,8 +18,7 @@ use leadtrail_domain::time::Timestamp;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-
-pub use url::Url;
+use url::Url;
 
 use self::page::{Page, Tag};
 use self::policy::Policy;

@@ -1,8 +1,9 @@
 //! The way to other people's pages, for `pixel check`: by the one client for calls to the world.
 
 use async_trait::async_trait;
-use leadtrail_app::pixel_check::{Fetched, PAGE_BYTES_MAX, Url, Web, WebError};
+use leadtrail_app::pixel_check::{Fetched, PAGE_BYTES_MAX, Web, WebError};
 use leadtrail_outbound::{Destination, DestinationError, Outbound, OutboundError, OutboundSettings, Request};
+use url::Url;
 
 /// The most that one answer of a page may take.
 const PAGE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(8);

@@ -164,11 +164,7 @@ fn attributes(page: &Page, tag: &Tag) -> Vec<Finding> {
         findings.push(Finding::fail(NAME, found, "begin src and data-endpoint with https://"));
     }
     match tag.attribute("type").map(|kind| kind.trim().to_ascii_lowercase()).as_deref() {
-        None | Some("" | "text/javascript" | "application/javascript") => {}
-        Some("module") => {
-            let found = "it says type=\"module\": the script does not find its own tag then";
-            findings.push(Finding::fail(NAME, found, "leave type out"));
-        }
+        None | Some("" | "text/javascript" | "application/javascript" | "module") => {}
         Some(other) => {
             let found =
                 format!("it says type=\"{}\": it runs only once a consent tool changes that", short(other));

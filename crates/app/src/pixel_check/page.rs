@@ -8,8 +8,8 @@ use url::Url;
 
 use super::policy::Policy;
 
-/// Where events go below the script's host, where the tag does not say otherwise.
-const EVENTS_PATH: &str = "/api/track";
+/// Where events go, as seen from the script, where the tag does not say otherwise.
+const EVENTS: &str = "../api/track";
 
 /// A page as it was answered.
 pub(super) struct Page {
@@ -45,19 +45,13 @@ impl Tag {
         self.attributes.get(name).map(String::as_str)
     }
 
-    fn of(attributes: BTreeMap<String, String>, base: &Url, page: &Url, policies: usize) -> Self {
+    fn of(attributes: BTreeMap<String, String>, base: &Url, policies: usize) -> Self {
         let web = |url: &Url| matches!(url.scheme(), "http" | "https");
         let script = attributes.get("src").and_then(|src| base.join(src.trim()).ok()).filter(web);
         let endpoint = match attributes.get("data-endpoint").filter(|given| !given.is_empty()) {
-            Some(given) => page.join(given).ok().filter(web),
-            None => script.as_ref().and_then(|script| script.join(EVENTS_PATH).ok()),
+            Some(given) => base.join(given.trim()).ok().filter(web),
+            None => script.as_ref().and_then(|script| script.join(EVENTS).ok()),
         };
-        let endpoint = endpoint.map(|mut url| {
-            if url.path() == "/" {
-                url.set_path(EVENTS_PATH);
-            }
-            url
-        });
         Self { attributes, script, endpoint, policies }
     }
 
@@ -67,7 +61,7 @@ impl Tag {
             let file = script.path().rsplit('/').next().unwrap_or_default();
             script.origin() == service.origin()
                 && (file.starts_with("pixel") || file.starts_with("px"))
-                && file.ends_with(".js")
+                && file.rsplit('.').next() == Some("js")
         };
         self.attributes.contains_key("data-pixel-id") || self.script.as_ref().is_some_and(is_ours)
     }
@@ -108,12 +102,11 @@ impl Page {
                         b"meta" if inert == 0 => page.policies.extend(policy_of_meta(&attributes)),
                         b"script" => {
                             let base = base.as_ref().unwrap_or(url);
-                            let tag = Tag::of(attributes, base, url, page.policies.len());
-                            if !tag.is_pixels(service) {
-                            } else if inert == 0 {
-                                page.tags.push(tag);
-                            } else {
-                                page.has_inert_tag = true;
+                            let tag = Tag::of(attributes, base, page.policies.len());
+                            match (tag.is_pixels(service), inert) {
+                                (true, 0) => page.tags.push(tag),
+                                (true, _) => page.has_inert_tag = true,
+                                (false, _) => {}
                             }
                         }
                         _ => {}

@@ -151,8 +151,7 @@ fn split_port(authority: &str) -> (&str, Option<&str>) {
 
 /// What is listed for http holds for https as well.
 fn lets_scheme(listed: &str, asked: &str) -> bool {
-    listed == asked
-        || matches!((listed, asked), ("http", "https") | ("ws", "wss" | "http" | "https") | ("wss", "https"))
+    listed == asked || matches!((listed, asked), ("http" | "wss", "https") | ("ws", "wss" | "http" | "https"))
 }
 
 fn lets_host(listed: &str, url: &Url) -> bool {

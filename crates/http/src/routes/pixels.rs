@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
 use leadtrail_app::input::FieldProblem;
-use leadtrail_app::pixel_check::{CheckError, Checked, Subject, Url};
+use leadtrail_app::pixel_check::{CheckError, Checked, Subject};
 use leadtrail_app::projects::{self, Change, NewPixelInput, PixelInput};
 use leadtrail_domain::id::{PixelId, ProjectId};
 use leadtrail_domain::ports::Created;
@@ -12,6 +12,7 @@ use leadtrail_domain::project::{ConsentMode, Pixel, PixelSettings};
 use leadtrail_domain::time::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::asked::{Answer, Asked, JSON, MERGE_PATCH};
 use crate::description::{

@@ -11,7 +11,7 @@ use leadtrail_app::access::Access;
 use leadtrail_app::accounts::Accounts;
 use leadtrail_app::connections::{Connection, OwnConnections, SealKey};
 use leadtrail_app::ingest::{Ingest, IngestSettings};
-use leadtrail_app::pixel_check::{Fetched, PixelChecks, Url, Web, WebError};
+use leadtrail_app::pixel_check::{Fetched, PixelChecks, Web, WebError};
 use leadtrail_app::pixels::{Pixels, ServicePolicy};
 use leadtrail_crm_sandbox::SandboxCrm;
 use leadtrail_domain::event::StoredEvent;
@@ -30,6 +30,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use url::Url;
 
 use crate::log;
 
