@@ -38,10 +38,8 @@ User-Agent = \"${LEADTRAIL_FUZZ_BROWSER}\"
 const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 /// Left out, by operation and route: a project with a made-up connection of its own would have the server ask somebody's
 /// CRM, and a check of a made-up page would have it ask somebody's site.
-const LEFT_OUT: [(&str, &str); 2] = [
-    ("setConnection", "PUT /api/projects/{id}/connection"),
-    ("checkPixel", "POST /api/pixels/{id}/check"),
-];
+const LEFT_OUT: [(&str, &str); 2] =
+    [("setConnection", "PUT /api/projects/{id}/connection"), ("checkPixel", "POST /api/pixels/{id}/check")];
 /// How long the server may take to answer what is asked before the run.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
@@ -128,14 +126,7 @@ fn fuzz(schemathesis: &Path, leadtrail: Leadtrail<'_>) -> Result<()> {
         for (operation, _route) in LEFT_OUT {
             command.args(["--exclude-operation-id", operation]);
         }
-        command.args([
-            "--workers",
-            "1",
-            "--continue-on-failure",
-            "--no-color",
-            "--report",
-            "json",
-        ]);
+        command.args(["--workers", "1", "--continue-on-failure", "--no-color", "--report", "json"]);
         command.arg("--report-json-path").arg(&report).args(mode.arguments);
         command.current_dir(folder).env("LEADTRAIL_FUZZ_KEPT", &kept);
         command.env("SCHEMATHESIS_HOOKS", "kept").env("PYTHONPATH", folder);

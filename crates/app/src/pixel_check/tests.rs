@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use futures::executor::block_on;
 use leadtrail_domain::id::ProjectId;
-use leadtrail_domain::project::{Pixel, PixelSettings, Project, ProjectSettings};
+use leadtrail_domain::project::{ConsentMode, Pixel, PixelSettings, Project, ProjectSettings};
 use leadtrail_store_memory::MemoryStore;
 
 use super::*;
@@ -87,8 +87,6 @@ fn store(consent: ConsentMode) -> Arc<MemoryStore> {
     store
 }
 
-use leadtrail_domain::project::ConsentMode;
-
 async fn look(web: FewPages, pixel: Option<&str>, consent: ConsentMode) -> Result<Checked, CheckError> {
     let store = store(consent);
     let checks = PixelChecks::new(Arc::new(web), store.clone(), store);
@@ -125,11 +123,9 @@ async fn the_tag_is_found_however_it_is_written_and_only_where_a_browser_runs_it
         (TAG.to_owned(), vec![]),
         (format!("<SCRIPT ASYNC DATA-PIXEL-ID='acme' SRC='{src}'></SCRIPT>"), vec![]),
         (format!("<script\n defer data-pixel-id=acme src={src} ></script>"), vec![]),
-        (format!(r#"<script data-pixel-id="&#97;cme" src="//track.example/px.js"></script>"#), vec![]),
+        (r#"<script data-pixel-id="&#97;cme" src="//track.example/px.js"></script>"#.to_owned(), vec![]),
         (
-            format!(
-                r#"<base href="https://track.example/x/"><script src="/static/pixel.js" data-pixel-id="acme"></script>"#
-            ),
+            r#"<base href="https://track.example/x/"><script src="/static/pixel.js" data-pixel-id="acme"></script>"#.to_owned(),
             vec![],
         ),
         (format!("<title></head><script></title>{TAG}"), vec![]),
