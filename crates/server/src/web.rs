@@ -48,18 +48,14 @@ impl Pages {
 
     /// What a failure is told as. To a client, a host within our network is as one that does not exist.
     fn told(&self, error: &OutboundError) -> String {
-        match error {
-            OutboundError::Refused { host } | OutboundError::Connect { host, .. }
-                if self.whose == OnBehalfOf::Client =>
-            {
-                format!("cannot connect to {host}")
-            }
-            other => {
-                let error: &dyn std::error::Error = other;
-                let causes = std::iter::successors(error.source(), |cause| cause.source());
-                causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-            }
+        if let (OnBehalfOf::Client, OutboundError::Refused { host } | OutboundError::Connect { host, .. }) =
+            (self.whose, error)
+        {
+            return format!("cannot connect to {host}");
         }
+        let error: &dyn std::error::Error = error;
+        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
     }
 }
 

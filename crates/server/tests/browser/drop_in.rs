@@ -17,7 +17,7 @@ use crate::stored::Stored;
 /// Does as the replaced tool's script is described to do: a cookie `pxl_` and 16 hex digits of its own, copies of
 /// parameters cut at the second `=`, those of the first visit where the page has none, every key in each message, JSON
 /// that says so, no cookies along.
-const REPLACED: &str = r#"
+const REPLACED: &str = r"
 (() => {
   const tag = document.currentScript;
   const hex = () => Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16).padStart(2, '0')).join('');
@@ -51,7 +51,7 @@ const REPLACED: &str = r#"
     send('form_submit', Object.fromEntries(new FormData(event.target)));
   });
 })();
-"#;
+";
 
 /// A site whose pages `/old…` carry the replaced tool's script, and all others the tag of the service at `tracker`.
 fn site(tracker: String) -> Result<String> {
