@@ -24,6 +24,7 @@ suite!($ journeys_contract, journeys, Stores,
     a_journey_is_bounded_and_keeps_what_is_newest,
     a_journey_of_somebody_not_recognised_tells_of_that_visit,
     a_journey_is_not_shown_to_another_project,
+    the_latest_event_of_a_pixel_is_told_to_its_project_alone,
 ]);
 
 const JANE: &str = "jane@example.com";
@@ -201,4 +202,18 @@ async fn a_journey_is_not_shown_to_another_project(stores: &Stores) {
     assert_eq!(minutes(&own), (vec![0], vec![0, 1]));
     // A lead that is not there has none.
     assert_eq!(journey(stores, tenant.id(), phone.lead_id(50), 100).await, Journey::default());
+}
+
+async fn the_latest_event_of_a_pixel_is_told_to_its_project_alone(stores: &Stores) {
+    let (one, other) = (Tenant::create(stores, 1).await, Tenant::create(stores, 2).await);
+    let last = async |project: ProjectId, tenant: &Tenant| {
+        stores.journeys.last_event_at(project, &tenant.pixel.id).await.expect("the store answers")
+    };
+    assert_eq!(last(one.id(), &one).await, None);
+    let (early, late) = (one.visitor(1), one.visitor(2));
+    commit(stores, &late.arrives(7)).await;
+    commit(stores, &early.arrives(2)).await;
+    assert_eq!(last(one.id(), &one).await, Some(at(7)));
+    assert_eq!(last(other.id(), &one).await, None);
+    assert_eq!(last(other.id(), &other).await, None);
 }

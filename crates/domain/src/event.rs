@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::arrival::{Arrival, Neighbourhood, ReferrerKind};
 pub use self::parse::{
-    CLIENT_CLOCK_AHEAD_MAX, CLIENT_CLOCK_BEHIND_MAX, Collected, FieldProblem, ParseContext, Rejected,
-    Unwanted,
+    CLIENT_CLOCK_AHEAD_MAX, CLIENT_CLOCK_BEHIND_MAX, Collected, FieldProblem, HISTORY_PREFIX, ParseContext,
+    Rejected, Unwanted,
 };
 pub use self::raw::{RawEvent, RawForm, RawSize, Scalar};
 use crate::email::EmailAddress;
@@ -60,7 +60,8 @@ pub struct Event {
     pub screen: Option<Size>,
     /// The browser's language, as a BCP 47 tag as received, at most 35 characters.
     pub language: Option<String>,
-    /// The site's own properties: 30 at most, 2 KiB together.
+    /// The site's own properties, and under [`HISTORY_PREFIX`] what the replaced tool's script remembers of an earlier
+    /// visit: 30 at most, 2 KiB together.
     pub props: BTreeMap<String, Prop>,
     /// The site's own value of the event; finite, no currency.
     pub value: Option<f64>,

@@ -120,6 +120,11 @@ impl EventId {
         Self(hashed(8, &digest("event", &[text.as_bytes()])))
     }
 
+    /// The id of a message that has none but its time and its content: the same each time, in the partition of `at`.
+    pub fn of_content(at: Timestamp, parts: &[&[u8]]) -> Self {
+        Self(derive(at, "message", parts))
+    }
+
     /// The id as stored.
     pub fn from_uuid(uuid: Uuid) -> Self {
         Self(uuid)

@@ -187,7 +187,7 @@ pub enum ConsentMode {
     Required,
 }
 
-/// What a browser's Global Privacy Control (`Sec-GPC: 1`) means.
+/// What a browser's Global Privacy Control (`Sec-GPC: 1`, or `gpc` of the body) means, whatever `consent` says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

@@ -342,3 +342,23 @@ fn a_delay_is_that_of_the_project() {
     site.submit(0, "cookie-a", JANE);
     assert_eq!(site.jobs()[0].due_at, minute(0));
 }
+
+#[test]
+fn what_the_replaced_tool_remembers_makes_no_touch_and_overwrites_none() {
+    let site = Site::new();
+    let todays = |page: &str, source: Option<&str>| {
+        json!({
+            "page_url": format!("https://www.acme.example{page}"), "visitor_cookie": "pxl_0123456789abcdef",
+            "utm_source": source, "gclid": null, "attribution_source": "first_visit",
+        })
+    };
+    site.one(0, &todays("/", Some("remembered")));
+    site.one(1, &todays("/?utm_source=google", Some("remembered")));
+    site.one(600, &todays("/pricing", Some("google")));
+    let sources = site.sources("pxl_0123456789abcdef");
+    assert_eq!(sources, [None, Some("google".to_owned()), None]);
+    assert_eq!(
+        site.events().iter().filter(|one| one.event.props.contains_key("history.utm_source")).count(),
+        2
+    );
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use leadtrail_app::access::Access;
 use leadtrail_app::accounts::Accounts;
 use leadtrail_app::ingest::Ingest;
+use leadtrail_app::pixel_check::PixelChecks;
 use leadtrail_app::pixels::Pixels;
 use leadtrail_domain::ports::{Clock, Enrich, Keys, Maintenance, Projects, SyncJobs};
 use url::Url;
@@ -19,6 +20,8 @@ pub struct Collector {
     pub ingest: Ingest,
     /// The pixels they are sent to.
     pub pixels: Pixels,
+    /// Whether they work on the pages that carry them.
+    pub pixel_checks: Arc<PixelChecks>,
     /// The projects and pixels that are managed.
     pub projects: Arc<dyn Projects>,
     /// The keys that are managed.

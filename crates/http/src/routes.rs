@@ -342,6 +342,14 @@ const TABLE: &[Described] = &[
         |asked| Box::pin(pixels::snippet(asked)),
         &pixels::SNIPPET,
     ),
+    by_key(
+        Verb::Post,
+        "/api/pixels/{id}/check",
+        MANAGE,
+        Reach::Named,
+        |asked| Box::pin(pixels::check(asked)),
+        &pixels::CHECK,
+    ),
     by_key(Verb::Read, "/api/keys", ADMIN, Reach::View, |asked| Box::pin(keys::list(asked)), &keys::LIST),
     by_key(Verb::Post, "/api/keys", ADMIN, Reach::View, |asked| Box::pin(keys::create(asked)), &keys::CREATE),
     by_key(

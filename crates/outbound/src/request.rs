@@ -84,6 +84,11 @@ impl Response {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// Every header that is text, names in lower case, in their order.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+    }
+
     /// The body read as JSON.
     ///
     /// # Errors

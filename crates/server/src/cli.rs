@@ -12,6 +12,7 @@ use leadtrail_domain::key::Scope;
 use leadtrail_domain::sync::JobStatus;
 use leadtrail_domain::time::{Span, Timestamp};
 use leadtrail_domain::web_url::HostPattern;
+use url::Url;
 
 /// First-party tracking that knows which ad brought the lead, and tells the CRM.
 #[derive(Debug, Parser)]
@@ -312,6 +313,22 @@ pub(crate) enum PixelCommand {
     Archive {
         /// Its id
         id: PixelId,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at a page and say what would keep the pixel from working there
+    #[command(
+        after_help = "Exit code 1 where something must be mended. Example: leadtrail pixel check https://www.acme.example/ \
+                      --pixel acme-site"
+    )]
+    Check {
+        /// The page: https, or http on this machine
+        #[arg(value_parser = crate::web::page)]
+        url: Url,
+        /// The pixel that should be there; by default whichever is
+        #[arg(long, value_name = "ID")]
+        pixel: Option<PixelId>,
         /// Print the result as JSON
         #[arg(long)]
         json: bool,

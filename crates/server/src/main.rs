@@ -7,6 +7,7 @@ mod measures;
 mod output;
 mod settings;
 mod telemetry;
+mod web;
 mod wiring;
 
 use std::collections::BTreeMap;

@@ -63,4 +63,15 @@ impl Journeys for MemoryStore {
         events.reverse();
         Ok(Journey { touches, events })
     }
+
+    async fn last_event_at(
+        &self,
+        project: ProjectId,
+        pixel: &PixelId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let tables = self.tables()?;
+        let events = tables.events.values().map(|stored| &stored.event);
+        let of_pixel = events.filter(|event| event.project_id == project && event.pixel_id == *pixel);
+        Ok(of_pixel.map(|event| event.occurred_at).max())
+    }
 }

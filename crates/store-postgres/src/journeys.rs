@@ -2,9 +2,10 @@ use async_trait::async_trait;
 use diesel::prelude::*;
 use leadtrail_domain::email::EmailHash;
 use leadtrail_domain::event::StoredEvent;
-use leadtrail_domain::id::{EventId, LeadId, ProjectId};
+use leadtrail_domain::id::{EventId, LeadId, PixelId, ProjectId};
 use leadtrail_domain::lead::Lead;
 use leadtrail_domain::ports::{Journey, Journeys, StoreError};
+use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::touch::Touch;
 use uuid::Uuid;
 
@@ -109,6 +110,25 @@ impl Journeys for PostgresStore {
                 .read_only()
                 .repeatable_read()
                 .run(|connection| journey(connection, project, lead, limit))
+        })
+        .await
+    }
+
+    async fn last_event_at(
+        &self,
+        project: ProjectId,
+        pixel: &PixelId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let pixel = pixel.clone();
+        self.ask(move |connection| {
+            let latest: Option<At> = tracking_events::table
+                .filter(tracking_events::pixel_id.eq(pixel.as_str()))
+                .filter(tracking_events::project_id.eq(project.0))
+                .order(tracking_events::occurred_at.desc())
+                .select(tracking_events::occurred_at)
+                .first(connection)
+                .optional()?;
+            Ok(latest.map(|At(at)| at))
         })
         .await
     }

@@ -117,8 +117,9 @@ fn no_load_and_no_claim_reads_a_whole_table() {
         store.jobs(project, &by_email, 10).await.unwrap();
         store.leads_of(project, &jane, 10).await.unwrap();
         store.leads_by_event(project, visitor.event_id(0)).await.unwrap();
+        store.last_event_at(project, &visitor.pixel_id).await.unwrap();
         let plans = store.change(|connection| plans(connection, None)).await.unwrap();
-        assert_eq!(plans.len(), 18);
+        assert_eq!(plans.len(), 19);
         assert_by_index(&plans);
         let of = |parts: &[&str]| {
             let is_it = |sql: &str| parts.iter().all(|part| sql.contains(part));

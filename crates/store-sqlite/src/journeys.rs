@@ -119,4 +119,23 @@ impl Journeys for SqliteStore {
     async fn journey(&self, project: ProjectId, lead: LeadId, limit: u32) -> Result<Journey, StoreError> {
         self.read(move |connection| journey(connection, project, lead, limit)).await
     }
+
+    async fn last_event_at(
+        &self,
+        project: ProjectId,
+        pixel: &PixelId,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let pixel = pixel.clone();
+        self.read(move |connection| {
+            let latest: Option<i64> = events::table
+                .filter(events::pixel_id.eq(pixel.as_str()))
+                .filter(events::project_id.eq(project.0.as_bytes().as_slice()))
+                .order(events::occurred_at.desc())
+                .select(events::occurred_at)
+                .first(connection)
+                .optional()?;
+            Ok(latest.map(Timestamp::from_micros))
+        })
+        .await
+    }
 }

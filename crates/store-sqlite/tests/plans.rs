@@ -153,6 +153,7 @@ async fn work(stores: &Stores, tenant: &Tenant) {
     journeys.leads_of(tenant.id(), &jane, 10).await.expect("the store answers");
     journeys.leads_by_event(tenant.id(), visitor.event_id(1)).await.expect("the store answers");
     journeys.journey(tenant.id(), visitor.lead_id(1), 10).await.expect("the store answers");
+    journeys.last_event_at(tenant.id(), &tenant.pixel.id).await.expect("the store answers");
 }
 
 async fn manage(stores: &Stores, tenant: &Tenant) {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::arrival::{Arrival, Neighbourhood, Referrer};
 use super::form::form_of;
-use super::{Client, Consent, Event, EventKind, Form, Prop, RawEvent, RawSize, Scalar, Size, VisitorName};
+use super::{
+    Client, Consent, Event, EventKind, Form, Prop, RawEvent, RawForm, RawSize, Scalar, Size, VisitorName,
+};
 use crate::click_id;
 use crate::id::{EventId, VisitorCookie};
 use crate::project::{BotMode, ConsentMode, GpcMode, IpMode, PixelContext, ProjectSettings};
@@ -14,6 +16,9 @@ use crate::text::{self, PARAMETER_CHARS_MAX, TITLE_CHARS_MAX, URL_CHARS_MAX, USE
 use crate::time::Timestamp;
 use crate::web_url::{self, Query, WebUrl};
 
+/// What stands before the name of a parameter that the replaced tool remembers from an earlier visit, among an event's
+/// properties.
+pub const HISTORY_PREFIX: &str = "history.";
 /// How far behind `received_at` a client's clock is believed.
 pub const CLIENT_CLOCK_BEHIND_MAX: Duration = Duration::from_hours(72);
 /// How far ahead of `received_at` a client's clock is believed.
@@ -106,7 +111,7 @@ impl Event {
             Some("denied") => Some(Consent::Denied),
             _ => None,
         };
-        let by_gpc = context.gpc && settings.gpc != GpcMode::Ignore;
+        let by_gpc = (context.gpc || raw.scalar("gpc").is_yes()) && settings.gpc != GpcMode::Ignore;
         let unlinked = by_gpc
             || consent == Some(Consent::Denied)
             || (settings.consent == ConsentMode::Required && consent != Some(Consent::Granted));
@@ -126,7 +131,9 @@ impl Event {
             }
             _ => None,
         };
-        let (id, original_id) = id_of(raw, context.fallback_id);
+        let (id, original_id) = id_of(raw, context);
+        // What an earlier visit said would link the two.
+        let history = if unlinked { Vec::new() } else { history_of(raw, &signals) };
         let arrival = Neighbourhood::from(context.pixel).arrival(
             &signals,
             page.host(),
@@ -153,7 +160,7 @@ impl Event {
             viewport: raw.viewport.and_then(size_of),
             screen: raw.screen.and_then(size_of),
             language: raw.text("language").and_then(|tag| text::clean(tag, LANGUAGE_CHARS_MAX)),
-            props: raw.props.as_deref().map(props_of).unwrap_or_default(),
+            props: props_of(raw.props.iter().flatten().chain(&history)),
             value: raw.scalar("value").to_number(),
             consent,
             client: client_of(&context.client, settings, unlinked),
@@ -211,9 +218,9 @@ fn signals_of(
     referer_header: Option<&str>,
 ) -> Signals {
     let mut signals = Signals::default();
-    // A body with `attribution_source` is the replaced tool's: its copies of the parameters are lossy and mixed with
-    // those of the first visit, so that only the page's own address speaks for this visit.
-    if raw.scalar("attribution_source") == &Scalar::Absent {
+    // The replaced tool's copies of the parameters are lossy and mixed with those of the first visit, so that only the
+    // page's own address speaks for this visit.
+    if !is_of_replaced_tool(raw) {
         for (name, value) in &raw.parameters {
             if let Some(value) = value.to_text() {
                 signals.offer(name, &value);
@@ -234,16 +241,59 @@ fn signals_of(
     signals
 }
 
-fn id_of(raw: &RawEvent<'_>, fallback: EventId) -> (EventId, Option<String>) {
+/// Whether the script of the tool that this replaces sent it: no other says `attribution_source`.
+fn is_of_replaced_tool(raw: &RawEvent<'_>) -> bool {
+    raw.scalar("attribution_source") != &Scalar::Absent
+}
+
+/// What only the body of a message of the replaced tool says: that was an earlier visit's, kept as a note beside the
+/// event, where no touch is made of it.
+fn history_of<'a>(raw: &'a RawEvent<'_>, signals: &Signals) -> Vec<(Cow<'a, str>, Scalar<'a>)> {
+    if !is_of_replaced_tool(raw) {
+        return Vec::new();
+    }
+    let said_by_body_alone = raw.parameters.iter().filter_map(|(name, value)| {
+        let value = value.to_text()?;
+        let mut with = signals.clone();
+        with.offer(name, &value);
+        (with != *signals).then(|| (Cow::Owned(format!("{HISTORY_PREFIX}{name}")), Scalar::Text(value)))
+    });
+    said_by_body_alone.collect()
+}
+
+fn id_of(raw: &RawEvent<'_>, context: &ParseContext<'_>) -> (EventId, Option<String>) {
     let sent = raw.scalar("event_id").to_text().filter(|id| !id.trim().is_empty());
     match sent {
-        None => (fallback, None),
+        None => (id_of_content(raw, context.received_at).unwrap_or(context.fallback_id), None),
         Some(sent) => {
             let id = EventId::of_text(sent.trim());
             let same = id.to_string().eq_ignore_ascii_case(sent.trim());
             (id, if same { None } else { text::clean(&sent, ORIGINAL_ID_CHARS_MAX) })
         }
     }
+}
+
+/// The id of a message of the replaced tool, which sends none: the same visitor's same message of the same millisecond is
+/// the same event, however often a browser or a proxy sends it again. `None` where visitor or time is not said.
+fn id_of_content(raw: &RawEvent<'_>, received_at: Timestamp) -> Option<EventId> {
+    let occurred_at = sent_timestamp(raw).filter(|at| *at == believed(*at, received_at))?;
+    let visitor = raw.visitor_cookie().filter(|_| is_of_replaced_tool(raw))?;
+    let mut parts = vec![visitor.to_owned()];
+    for field in ["event_type", "page_url", "referrer_url"] {
+        parts.push(raw.text(field).unwrap_or_default().to_owned());
+    }
+    match &raw.form {
+        Some(RawForm::Fields(fields)) => {
+            for (name, value) in fields {
+                parts.push(name.clone().into_owned());
+                parts.push(value.to_text().unwrap_or_default().into_owned());
+            }
+        }
+        Some(RawForm::Text(text)) => parts.push(text.clone().into_owned()),
+        Some(RawForm::Other) | None => {}
+    }
+    let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
+    Some(EventId::of_content(occurred_at, &parts))
 }
 
 fn cookie_of(raw: &RawEvent<'_>, context: &ParseContext<'_>) -> VisitorCookie {
@@ -270,7 +320,16 @@ fn usable_name(name: &str) -> String {
 }
 
 fn occurred_at(raw: &RawEvent<'_>, received_at: Timestamp) -> Timestamp {
-    let sent = match raw.scalar("timestamp") {
+    sent_timestamp(raw).map_or(received_at, |at| believed(at, received_at))
+}
+
+/// The time that a client's clock shows, as far as it is believed.
+fn believed(at: Timestamp, received_at: Timestamp) -> Timestamp {
+    at.clamp(received_at.minus(CLIENT_CLOCK_BEHIND_MAX), received_at.plus(CLIENT_CLOCK_AHEAD_MAX))
+}
+
+fn sent_timestamp(raw: &RawEvent<'_>) -> Option<Timestamp> {
+    match raw.scalar("timestamp") {
         Scalar::Text(text) => {
             let text = text.trim();
             text.parse().ok().or_else(|| text.parse::<i64>().ok().map(Timestamp::from_millis))
@@ -278,10 +337,7 @@ fn occurred_at(raw: &RawEvent<'_>, received_at: Timestamp) -> Timestamp {
         Scalar::Integer(millis) => i64::try_from(*millis).ok().map(Timestamp::from_millis),
         Scalar::Number(millis) => whole(*millis).map(Timestamp::from_millis),
         Scalar::Absent | Scalar::Bool(_) => None,
-    };
-    sent.map_or(received_at, |at: Timestamp| {
-        at.clamp(received_at.minus(CLIENT_CLOCK_BEHIND_MAX), received_at.plus(CLIENT_CLOCK_AHEAD_MAX))
-    })
+    }
 }
 
 /// The whole part of a number, where an `i64` holds it with certainty.
@@ -303,7 +359,7 @@ fn size_of(raw: RawSize) -> Option<Size> {
     Some(Size { width: side(raw.width?)?, height: side(raw.height?)? })
 }
 
-fn props_of(raw: &[(Cow<'_, str>, Scalar<'_>)]) -> BTreeMap<String, Prop> {
+fn props_of<'a>(raw: impl Iterator<Item = &'a (Cow<'a, str>, Scalar<'a>)>) -> BTreeMap<String, Prop> {
     let mut props = BTreeMap::new();
     let mut bytes = 0;
     for (name, value) in raw {
@@ -488,6 +544,71 @@ mod tests {
         assert_eq!(event.signals.click_ids, []);
     }
 
+    /// What the script of the tool that is replaced sends: every key, null where nothing is known, and no event id.
+    fn of_replaced_tool(more: &str) -> String {
+        format!(
+            r#"{{"pixel_id":"px","visitor_cookie":"pxl_0123456789abcdef","page_url":"https://a.example/p?utm_source=page&gclid=a%3Db%2Bc","referrer_url":null,"page_title":"P","timestamp":"2026-11-23T11:59:58.123Z","event_type":"pageview","form_data":null,"viewport":{{}},"screen":{{}},"utm_source":"page","utm_medium":null,"utm_campaign":"last year's","utm_content":null,"utm_term":null,"gclid":"a","fbclid":"old.fb","msclkid":null,"ttclid":null,"twclid":null,"li_fat_id":null,"sc_click_id":null,"attribution_source":"current"{more}}}"#
+        )
+    }
+
+    #[test]
+    fn what_only_the_replaced_tool_remembers_is_history_and_no_signal() {
+        for source in ["current", "first_visit"] {
+            let json = of_replaced_tool("").replace("\"current\"", &format!("\"{source}\""));
+            let event = parse(&json).event;
+            assert_eq!(event.signals.utm.source.as_deref(), Some("page"), "{source}");
+            assert_eq!(event.signals.utm.campaign, None);
+            assert_eq!(event.signals.click_id("gclid"), Some("a=b+c"), "not the copy cut at the second `=`");
+            assert_eq!(event.signals.click_ids.len(), 1);
+            let text = |value: &str| Prop::Text(value.to_owned());
+            let history: Vec<_> = event.props.into_iter().collect();
+            assert_eq!(
+                history,
+                [
+                    ("history.fbclid".to_owned(), text("old.fb")),
+                    ("history.utm_campaign".to_owned(), text("last year's")),
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn history_is_not_kept_of_who_does_not_wish_to_be_recognised() {
+        let event = parse(&of_replaced_tool(r#","gpc":true"#)).event;
+        assert_eq!((event.visitor, event.props.len()), (VisitorName::Unlinked, 0));
+    }
+
+    #[test]
+    fn the_replaced_tools_message_sent_again_is_the_same_event() {
+        let first = parse(&of_replaced_tool("")).event;
+        assert_eq!(first.id.partition_at(), first.occurred_at);
+        assert_eq!((first.id, first.original_id), (parse(&of_replaced_tool("")).event.id, None));
+        let form = |email: &str| {
+            let form = format!(r#""form_submit","form_data":{{"email":"{email}"}}"#);
+            of_replaced_tool("").replace(r#""pageview","form_data":null"#, &form)
+        };
+        let others = [
+            of_replaced_tool("").replace("58.123Z", "58.124Z"),
+            of_replaced_tool("").replace("0123456789abcdef", "0123456789abcde0"),
+            of_replaced_tool("").replace("/p?", "/q?"),
+            form("a@x.example"),
+            form("b@x.example"),
+        ];
+        let mut ids: Vec<EventId> = others.iter().map(|json| parse(json).event.id).collect();
+        ids.push(first.id);
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 6, "whatever differs makes another event");
+        for unsaid in [
+            of_replaced_tool("").replace(r#""pxl_0123456789abcdef""#, "null"),
+            of_replaced_tool("").replace(r#""2026-11-23T11:59:58.123Z""#, "null"),
+            of_replaced_tool("").replace("2026-11-23T11", "2019-11-23T11"),
+            of_replaced_tool("").replace(r#""attribution_source":"current""#, r#""attribution_source":null"#),
+        ] {
+            assert_eq!(parse(&unsaid).event.id, EventId::of_text("fallback"), "{unsaid}");
+        }
+    }
+
     #[test]
     fn what_decides_an_arrival_is_utm_then_click_id_then_another_sites_referrer() {
         let of = |query: &str, referrer: &str| {
@@ -569,6 +690,30 @@ mod tests {
         assert_eq!(asked(""), VisitorName::Unlinked);
         assert_eq!(asked(r#","consent":"denied""#), VisitorName::Unlinked);
         assert_eq!(asked(r#","consent":"granted""#), VisitorName::Cookie("cookie-12345".parse().unwrap()));
+    }
+
+    #[test]
+    fn global_privacy_control_may_be_said_by_the_body_and_a_project_may_ignore_it() {
+        let mut pixel = pixel();
+        let visitor = |pixel: &PixelContext, gpc: &str| {
+            let json = format!(
+                r#"{{"page_url":"https://a.example/","visitor_cookie":"cookie-12345","consent":"granted","gpc":{gpc}}}"#
+            );
+            parse_in(pixel, &json).event.visitor
+        };
+        let known = VisitorName::Cookie("cookie-12345".parse().unwrap());
+        for (said, wanted) in [
+            ("true", VisitorName::Unlinked),
+            ("1", VisitorName::Unlinked),
+            (r#""1""#, VisitorName::Unlinked),
+            ("false", known.clone()),
+            ("null", known.clone()),
+            ("[]", known.clone()),
+        ] {
+            assert_eq!(visitor(&pixel, said), wanted, "{said}");
+        }
+        pixel.project.settings.gpc = GpcMode::Ignore;
+        assert_eq!(visitor(&pixel, "true"), known);
     }
 
     #[test]

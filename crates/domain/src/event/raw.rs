@@ -28,7 +28,7 @@ pub struct RawEvent<'a> {
 }
 
 /// The fields that hold one value.
-pub(super) const SCALARS: [&str; 12] = [
+pub(super) const SCALARS: [&str; 13] = [
     "pixel_id",
     "visitor_cookie",
     "event_id",
@@ -40,6 +40,7 @@ pub(super) const SCALARS: [&str; 12] = [
     "value",
     "language",
     "consent",
+    "gpc",
     "attribution_source",
 ];
 
@@ -132,6 +133,16 @@ impl Scalar<'_> {
         match self {
             Self::Text(text) => Some(text),
             Self::Absent | Self::Integer(_) | Self::Number(_) | Self::Bool(_) => None,
+        }
+    }
+
+    /// Whether it says yes: `true`, 1, or a text of either.
+    pub(super) fn is_yes(&self) -> bool {
+        match self {
+            Self::Text(text) => matches!(text.trim(), "1" | "true"),
+            Self::Integer(number) => *number == 1,
+            Self::Bool(yes) => *yes,
+            Self::Number(_) | Self::Absent => false,
         }
     }
 

@@ -36,7 +36,8 @@ impl JsonSchema for RawEvent<'_> {
             ("consent", "`granted` or `denied`: what the visitor answered."),
             (
                 "attribution_source",
-                "As the tool that this replaces sends it: the `utm_*` and click ids of the body are then not read.",
+                "As the tool that this replaces sends it: the `utm_*` and click ids of the body are then those of an \
+                 earlier visit, kept as properties `history.*`.",
             ),
         ] {
             add(name, text(about));
@@ -46,6 +47,8 @@ impl JsonSchema for RawEvent<'_> {
         let at = "When it happened: RFC 3339, or milliseconds since 1970.";
         add("timestamp", json!({"type": ["string", "number", "null"], "description": at}));
         add("value", json!({"type": ["number", "string", "null"], "description": "What it is worth."}));
+        let gpc = "Whether the browser says Global Privacy Control; the header `Sec-GPC: 1` says it too.";
+        add("gpc", json!({"type": ["boolean", "null"], "description": gpc}));
         let form = "The form's fields, or a text of JSON that holds them. Only e-mail, names and what the pixel lists \
                     are kept.";
         add("form_data", json!({"type": ["object", "string", "null"], "description": form}));

@@ -3,11 +3,12 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::email::EmailHash;
 use crate::event::StoredEvent;
-use crate::id::{EventId, LeadId, ProjectId};
+use crate::id::{EventId, LeadId, PixelId, ProjectId};
 use crate::lead::Lead;
+use crate::time::Timestamp;
 use crate::touch::Touch;
 
-/// What led to a lead, for whoever asks why.
+/// What visitors did and what led to a lead, for whoever asks why.
 #[async_trait]
 pub trait Journeys: Send + Sync {
     /// The leads of a person, newest first (by arrival, then id), `limit` at most.
@@ -33,6 +34,16 @@ pub trait Journeys: Send + Sync {
     /// # Errors
     /// `Transient`; `Corrupt`.
     async fn journey(&self, project: ProjectId, lead: LeadId, limit: u32) -> Result<Journey, StoreError>;
+
+    /// When the latest event of a pixel occurred; `None` where it has none.
+    ///
+    /// # Errors
+    /// `Transient`; `Corrupt`.
+    async fn last_event_at(
+        &self,
+        project: ProjectId,
+        pixel: &PixelId,
+    ) -> Result<Option<Timestamp>, StoreError>;
 }
 
 /// What the person of a lead did.

@@ -1,15 +1,18 @@
-//! `/api/projects/{id}/pixels`, `/api/projects/pixels/{id}` and `/api/pixels/{id}/snippet`.
+//! `/api/projects/{id}/pixels`, `/api/projects/pixels/{id}`, `/api/pixels/{id}/snippet` and `…/check`.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
+use leadtrail_app::input::FieldProblem;
+use leadtrail_app::pixel_check::{CheckError, Checked, Subject};
 use leadtrail_app::projects::{self, Change, NewPixelInput, PixelInput};
 use leadtrail_domain::id::{PixelId, ProjectId};
 use leadtrail_domain::ports::Created;
 use leadtrail_domain::project::{ConsentMode, Pixel, PixelSettings};
 use leadtrail_domain::time::Timestamp;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::asked::{Answer, Asked, JSON, MERGE_PATCH};
 use crate::description::{
@@ -56,6 +59,15 @@ pub(super) struct SnippetBody<'a> {
     pixel_id: &'a PixelId,
     /// The line to put into the site's pages.
     snippet: String,
+}
+
+/// Which page to look at.
+#[derive(Deserialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct CheckInput {
+    /// The page: https, at a public address.
+    #[schemars(with = "String", extend("format" = "uri", "pattern" = "^https://"))]
+    url: Option<String>,
 }
 
 const PIXEL: Parameter = Parameter { name: "id", about: "The pixel's id.", schema: read::<PixelId> };
@@ -140,6 +152,20 @@ pub(super) const SNIPPET: Operation = Operation {
     ..SHOW
 };
 
+pub(super) const CHECK: Operation = Operation {
+    id: "checkPixel",
+    summary: "Check whether a pixel works on a page",
+    detail: "The page is fetched as a visitor who clicked an ad would, redirects included, and judged without running \
+             its scripts: whether it has the tag, whether its security policy lets script and events through, whether \
+             campaign parameters reach it, and whether events arrive. Each check says what mends it.",
+    body: Some(Body {
+        media_types: JSON,
+        schema: |schemas| schemas.body::<CheckInput>("PixelCheckInput", &["url"]),
+    }),
+    answers: &[Described::json(StatusCode::OK, "What was found.", written::<Checked>)],
+    ..SHOW
+};
+
 pub(super) async fn list(asked: Asked) -> Answer {
     let listing = Listing::of(asked.request.query_string())?;
     let project = asked.project().await?;
@@ -186,6 +212,26 @@ pub(super) async fn snippet(asked: Asked) -> Answer {
     let pixel = find(&asked).await?;
     let snippet = projects::snippet(&asked.base_url(), &pixel.id, consent_of(&asked, &pixel).await?);
     Ok(HttpResponse::Ok().json(SnippetBody { pixel_id: &pixel.id, snippet }))
+}
+
+pub(super) async fn check(asked: Asked) -> Answer {
+    let pixel = find(&asked).await?;
+    let input = asked.input::<CheckInput>().await?;
+    let text = input.problems.unless_none(input.fields.url)?;
+    let text = text.ok_or_else(|| wrong_url("is required"))?;
+    let url = text.parse::<Url>().map_err(|_not_one| wrong_url("is not a URL"))?;
+    let service = asked.base_url().parse::<Url>().map_err(|_no_url| Problem::Unavailable)?;
+    let subject = Subject { url: &url, pixel: Some(&pixel.id), service: &service };
+    match asked.state.collector.pixel_checks.check(subject, asked.now).await {
+        Ok(checked) => Ok(HttpResponse::Ok().json(checked)),
+        Err(CheckError::Url(why)) => Err(wrong_url(&why)),
+        Err(CheckError::Busy) => Err(Problem::Unavailable),
+        Err(CheckError::Store(error)) => Err(error.into()),
+    }
+}
+
+fn wrong_url(problem: &str) -> Problem {
+    Problem::Invalid(vec![FieldProblem::new("url", problem)])
 }
 
 async fn update(asked: &Asked, change: Change) -> Answer {

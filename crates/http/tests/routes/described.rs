@@ -276,6 +276,7 @@ impl World {
             (("POST", pixels, 200), "demo", json!({"name": "Demo", "id": "demo"})),
             (("POST", pixels, 201), "demo", json!({"name": "New", "settings": {"form_fields": ["phone"]}})),
             (("POST", pixels, 409), "changed", json!({"name": "Mine", "id": "demo"})),
+            (("POST", "/api/pixels/{id}/check", 200), "demo", json!({"url": "https://www.example.com/"})),
             (("PUT", pixel, 200), "changed", json!({"name": "Put"})),
             (("PATCH", pixel, 200), "changed", json!({"settings": {"origins": ["*.example.com"]}})),
             (
@@ -396,8 +397,9 @@ fn differences(reply: &Reply, answer: &Value, description: &Value) -> Vec<String
             found.push(format!("no {name}"));
             continue;
         };
-        let as_json = sent.parse::<u64>().map_or_else(|_not_a_number| sent.into(), Value::from);
-        if !jsonschema::is_valid(&header["schema"], &as_json) {
+        // Digits may be a number or a text: one request id in two thousand has no letters.
+        let read = [Some(Value::from(sent)), sent.parse::<u64>().ok().map(Value::from)];
+        if !read.iter().flatten().any(|value| jsonschema::is_valid(&header["schema"], value)) {
             found.push(format!("{name}: {sent}"));
         }
     }

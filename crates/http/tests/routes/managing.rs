@@ -421,3 +421,35 @@ fn merge(target: &mut Value, patch: &Value) {
         (target, patch) => *target = patch.clone(),
     }
 }
+
+#[tokio::test]
+async fn a_page_is_checked_for_a_pixel_of_the_keys_view() {
+    let service = Service::start().await;
+    let admin = Bearer::admin(&service).await;
+    let ask = |url: Value| json!({"url": url});
+    let path = "/api/pixels/demo/check";
+    let page = ask(json!("https://www.example.com/landing"));
+    let checked = admin.send(Method::POST, path, page.clone(), StatusCode::OK).await;
+    assert_eq!((&checked["pixel_id"], &checked["ok"]), (&json!("demo"), &json!(false)));
+    let found = |name: &str| {
+        let checks = checked["checks"].as_array().expect("a list of checks");
+        checks.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("no check of {name}")).clone()
+    };
+    assert_eq!(found("tag")["verdict"], "ok");
+    assert_eq!(found("query")["verdict"], "ok");
+    assert_eq!(found("script")["verdict"], "fail");
+    assert_eq!(found("events")["verdict"], "warn");
+    for wrong in [json!(null), json!(""), json!("no url"), json!("https://elsewhere.example/"), json!(7)] {
+        let problem = admin.send(Method::POST, path, ask(wrong), StatusCode::UNPROCESSABLE_ENTITY).await;
+        assert_eq!(named(&problem), ["url"]);
+    }
+    let missing = admin.send(Method::POST, path, json!({}), StatusCode::UNPROCESSABLE_ENTITY).await;
+    assert_eq!(named(&missing), ["url"]);
+    admin.send(Method::POST, "/api/pixels/nobody/check", page.clone(), StatusCode::NOT_FOUND).await;
+    let other = service.add_project("other").await;
+    let stranger =
+        Bearer { service: &service, secret: service.add_key(2, &[Scope::Manage], Some(other)).await };
+    stranger.send(Method::POST, path, page.clone(), StatusCode::NOT_FOUND).await;
+    let reader = Bearer { service: &service, secret: service.add_key(3, &[Scope::Read], None).await };
+    reader.send(Method::POST, path, page, StatusCode::FORBIDDEN).await;
+}

@@ -11,6 +11,7 @@ use leadtrail_app::access::Access;
 use leadtrail_app::accounts::Accounts;
 use leadtrail_app::connections::{Connection, OwnConnections, SealKey};
 use leadtrail_app::ingest::{Ingest, IngestSettings};
+use leadtrail_app::pixel_check::{Fetched, PixelChecks, Web, WebError};
 use leadtrail_app::pixels::{Pixels, ServicePolicy};
 use leadtrail_crm_sandbox::SandboxCrm;
 use leadtrail_domain::event::StoredEvent;
@@ -29,6 +30,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
+use url::Url;
 
 use crate::log;
 
@@ -127,6 +129,7 @@ impl Service {
         let collector = Collector {
             ingest,
             pixels: Pixels::new(store.clone(), ServicePolicy::default()),
+            pixel_checks: Arc::new(PixelChecks::new(Arc::new(OnePage), store.clone(), store.clone())),
             projects: store.clone(),
             keys: store.clone(),
             jobs: store.clone(),
@@ -303,6 +306,25 @@ impl Visits for Gated {
         limit: u32,
     ) -> Result<Vec<StoredEvent>, StoreError> {
         self.store.events(project, after, limit).await
+    }
+}
+
+/// A web whose one site, `https://www.example.com`, carries the pixel `demo` on every page.
+struct OnePage;
+
+#[async_trait]
+impl Web for OnePage {
+    async fn get(&self, url: &Url) -> Result<Fetched, WebError> {
+        match url.host_str() {
+            Some("www.example.com") => Ok(Fetched {
+                status: 200,
+                headers: vec![("content-type".to_owned(), "text/html".to_owned())],
+                body: br#"<script src="https://t.example/static/pixel.js" data-pixel-id="demo"></script>"#
+                    .to_vec(),
+            }),
+            Some("t.example") => Err(WebError::Failed("nobody is there".to_owned())),
+            _ => Err(WebError::NotAllowed("is not a page of this web".to_owned())),
+        }
     }
 }
 

@@ -4,7 +4,6 @@ mod mapping;
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,13 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leadtrail_app::accounts::{Accounts, Connected};
+use leadtrail_app::finding::{Finding, Verdict};
 use leadtrail_domain::crm::CrmField;
 use leadtrail_domain::ports::{Crm, CrmError, Durability, Page};
 use leadtrail_domain::project::{Account, Project};
 use leadtrail_domain::time::Timestamp;
 use leadtrail_enrich::GeoFile;
 use leadtrail_outbound::{Destination, Outbound, OutboundSettings, Request};
-use serde::Serialize;
 use serde_json::json;
 
 use super::{PAGE, crm};
@@ -42,54 +41,6 @@ type Known = BTreeMap<Account, Vec<CrmField>>;
 
 /// How long a store may take to answer a question.
 const STORE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How something stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Ok,
-    /// It works, and somebody should look at it.
-    Warn,
-    Fail,
-}
-
-/// One thing that was looked at.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-struct Finding {
-    verdict: Verdict,
-    name: &'static str,
-    found: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mend: Option<String>,
-}
-
-impl Finding {
-    fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Ok, name, found: found.into(), mend: None }
-    }
-
-    fn warn(name: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Warn, name, found: found.into(), mend: Some(mend.into()) }
-    }
-
-    fn fail(name: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Fail, name, found: found.into(), mend: Some(mend.into()) }
-    }
-
-    fn line(&self) -> String {
-        let verdict = match self.verdict {
-            Verdict::Ok => "ok",
-            Verdict::Warn => "warn",
-            Verdict::Fail => "fail",
-        };
-        let mut line = format!("{verdict:4}  {:10}  {}", self.name, self.found);
-        if let Some(mend) = &self.mend {
-            // Writing to a `String` cannot fail.
-            let _infallible = write!(line, "  → {mend}");
-        }
-        line
-    }
-}
 
 /// Looks at everything and says how it stands. Exit code 1 where something is wrong.
 pub(super) async fn run(layers: &Layers, json: bool) -> anyhow::Result<ExitCode> {

@@ -1,7 +1,10 @@
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use leadtrail_app::access::View;
+use leadtrail_app::finding::Finding;
+use leadtrail_app::pixel_check::{PixelChecks, Subject};
 use leadtrail_app::projects::{self, Change, NewPixelInput, PixelInput, snippet};
 use leadtrail_domain::id::{PixelId, ProjectId};
 use leadtrail_domain::ports::{Created, Page};
@@ -13,6 +16,7 @@ use super::{PAGE, entropy, find_project, now};
 use crate::cli::PixelCommand;
 use crate::output::{self, Format};
 use crate::settings::Settings;
+use crate::web::{OnBehalfOf, Pages};
 use crate::wiring::{self, Stores};
 
 /// Manages pixels.
@@ -56,12 +60,33 @@ pub(super) async fn run(settings: &Settings, command: PixelCommand) -> anyhow::R
             let pixel = projects::archive_pixel(stores.projects.as_ref(), pixel, now(&stores)).await?;
             print(json, &pixel, consent_of(&stores, &pixel).await?, &base, "archived ")?;
         }
+        PixelCommand::Check { url, pixel, json } => {
+            return check(&stores, &base, &url, pixel.as_ref(), Format::of(json)).await;
+        }
         PixelCommand::Snippet { id } => {
             let pixel = find(&stores, &id).await?;
             output::line(&snippet(&base, &pixel.id, consent_of(&stores, &pixel).await?))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Looks at a page. Exit code 1 where something must be mended.
+async fn check(
+    stores: &Stores,
+    base: &str,
+    url: &Url,
+    pixel: Option<&PixelId>,
+    format: Format,
+) -> anyhow::Result<ExitCode> {
+    let service: Url = base.parse().context("http.public_url")?;
+    let pages = Arc::new(Pages::new(OnBehalfOf::Operator));
+    let checks = PixelChecks::new(pages, Arc::clone(&stores.projects), Arc::clone(&stores.journeys));
+    let checked = checks.check(Subject { url, pixel, service: &service }, now(stores)).await?;
+    output::result(format, &checked, || {
+        checked.checks.iter().map(Finding::line).collect::<Vec<_>>().join("\n")
+    })?;
+    Ok(if checked.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Creates a pixel, or finds the project's one of the same id.

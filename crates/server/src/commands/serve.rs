@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use leadtrail_app::access::Access;
 use leadtrail_app::accounts::Accounts;
 use leadtrail_app::ingest::{Ingest, IngestTasks};
+use leadtrail_app::pixel_check::PixelChecks;
 use leadtrail_app::pixels::{Pixels, ServicePolicy};
 use leadtrail_app::sync_loop::{self, SyncLoop};
 use leadtrail_app::{crm_account, shutdown, upkeep};
@@ -19,6 +20,7 @@ use super::key::first_admin_key;
 use crate::measures::Measures;
 use crate::output;
 use crate::settings::Settings;
+use crate::web::{OnBehalfOf, Pages};
 use crate::wiring::{self, Stores};
 
 /// How long a stop waits for a job that is being told to the CRM. Its lease runs out by itself.
@@ -94,6 +96,11 @@ impl Service {
         let collector = Collector {
             ingest: ingest.clone(),
             pixels: Pixels::new(Arc::clone(&stores.projects), service),
+            pixel_checks: Arc::new(PixelChecks::new(
+                Arc::new(Pages::new(OnBehalfOf::Client)),
+                Arc::clone(&stores.projects),
+                Arc::clone(&stores.journeys),
+            )),
             projects: Arc::clone(&stores.projects),
             keys: Arc::clone(&stores.keys),
             jobs: Arc::clone(&stores.jobs),

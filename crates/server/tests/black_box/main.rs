@@ -9,6 +9,7 @@ mod doctor;
 mod load;
 mod log_lines;
 mod metrics;
+mod pixel_check;
 mod process;
 mod proxy;
 mod reattribute;

@@ -4,6 +4,7 @@ mod demo;
 mod devtools;
 mod docs;
 mod driver;
+mod drop_in;
 #[expect(dead_code, reason = "the demo needs less of it than the black-box tests that it is shared with")]
 #[path = "../black_box/process.rs"]
 mod process;
