@@ -11,7 +11,6 @@ use crate::click_id::{self, Implies};
 use crate::event::arrival::Referrer;
 use crate::event::{Arrival, Neighbourhood, ReferrerKind};
 use crate::signals::{AdParameters, Signals, Utm};
-use crate::text;
 use crate::touch::{Origin, RULES_VERSION, TouchKind};
 use crate::web_url::{WebUrl, WebUrlError};
 
@@ -116,7 +115,7 @@ pub fn classify(
     neighbourhood: &Neighbourhood<'_>,
 ) -> Result<Landing, WebUrlError> {
     let (page, query) = WebUrl::parse(url)?;
-    let referrer = referrer.and_then(|url| text::clean(url, usize::MAX)).map(|url| Referrer::new(&url));
+    let referrer = referrer.and_then(Referrer::new);
     let mut signals = Signals::default();
     signals.offer_query(&query);
     if let Some(referrer) = &referrer {

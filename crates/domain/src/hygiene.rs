@@ -155,6 +155,7 @@ impl Found {
     fn note(&mut self, problem: Problem, example: &str) {
         let (count, examples) = self.counts.entry(problem).or_default();
         *count += 1;
+        let example = if holds_email(example) { "(holds an e-mail address)" } else { example };
         if !examples.contains(example) {
             examples.insert(example.to_owned());
             if examples.len() > EXAMPLES_MAX {

@@ -35,7 +35,9 @@ impl WebUrl {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(WebUrlError);
         }
-        let host = url.host_str().filter(|host| !host.is_empty()).ok_or(WebUrlError)?.to_owned();
+        // `example.com.` and `example.com` are one host (RFC 1034, 3.1).
+        let host = url.host_str().map(|host| host.trim_end_matches('.'));
+        let host = host.filter(|host| !host.is_empty()).ok_or(WebUrlError)?.to_owned();
         let query = Query(raw_query(&whole).unwrap_or_default().to_owned());
         Ok((Self { text: cut(whole), host }, query))
     }
@@ -45,7 +47,7 @@ impl WebUrl {
         &self.text
     }
 
-    /// The host, lower-case, in ASCII (punycode); an IPv6 address in brackets.
+    /// The host, lower-case, in ASCII (punycode), without final dots; an IPv6 address in brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -227,6 +229,7 @@ mod tests {
         }
         assert_eq!(parse("HTTPS://Shop.Example/A?b=C#d").as_str(), "HTTPS://Shop.Example/A?b=C#d");
         assert_eq!(parse("https://Bücher.example/").host(), "xn--bcher-kva.example");
+        assert_eq!(parse("https://www.example.com./").host(), "www.example.com");
     }
 
     #[test]

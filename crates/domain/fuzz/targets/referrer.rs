@@ -9,7 +9,10 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let around = Neighbourhood::default();
     let plain = classify("https://www.acme.example/", Some(&text), &around).expect("a page");
     assert_eq!(plain.touch, !plain.referrer.is_internal() || plain.channel.is_some());
-    assert_eq!(plain.source.is_some() || plain.medium.is_some() || plain.channel.is_some(), plain.channel.is_some());
+    assert_eq!(
+        plain.source.is_some() || plain.medium.is_some() || plain.channel.is_some(),
+        plain.channel.is_some()
+    );
     if let Some(host) = &plain.referrer_host {
         assert!(!host.is_empty() && !host.contains(char::is_control));
     }

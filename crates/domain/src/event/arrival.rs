@@ -91,7 +91,7 @@ impl Neighbourhood<'_> {
 
     /// What the referrer of a stored event is to its page; an address that is none is none.
     pub fn kind_of(&self, event: &Event) -> ReferrerKind {
-        let referrer = event.referrer_url.as_deref().and_then(|url| Referrer::new(url).host);
+        let referrer = event.referrer_url.as_deref().and_then(|url| Referrer::new(url)?.host);
         WebUrl::parse(&event.page_url)
             .map_or(ReferrerKind::None, |(page, _)| self.referrer_kind(referrer.as_deref(), page.host()))
     }
@@ -126,18 +126,19 @@ pub(crate) struct Referrer {
 }
 
 impl Referrer {
-    /// Reads a referrer, cleaned and not yet cut.
-    pub(crate) fn new(whole: &str) -> Self {
-        if let Ok((url, query)) = WebUrl::parse(whole) {
+    /// Reads a referrer; `None` where nothing is left of it.
+    pub(crate) fn new(raw: &str) -> Option<Self> {
+        if let Ok((url, query)) = WebUrl::parse(raw) {
             let host = Some(url.host().to_owned());
-            return Self { kept: url.into(), host, query };
+            return Some(Self { kept: url.into(), host, query });
         }
         // Apps refer as `android-app://com.example.app/`; the rest says nothing about where from.
-        let host = Url::parse(whole)
+        let whole = text::clean(raw, usize::MAX)?;
+        let host = Url::parse(&whole)
             .ok()
             .filter(|url| matches!(url.scheme(), "android-app" | "ios-app"))
             .and_then(|url| url.host_str().map(str::to_ascii_lowercase));
-        let kept = text::clean(whole, URL_CHARS_MAX).unwrap_or_default();
-        Self { kept, host, query: Query::default() }
+        let kept = text::clean(&whole, URL_CHARS_MAX)?;
+        Some(Self { kept, host, query: Query::default() })
     }
 }

@@ -100,10 +100,7 @@ impl Event {
     pub fn parse(raw: &RawEvent<'_>, context: &ParseContext<'_>) -> Result<Collected, Rejected> {
         let settings = &context.pixel.project.settings;
         let (page, page_query) = parse_page(raw)?;
-        let referrer = raw
-            .text("referrer_url")
-            .and_then(|url| text::clean(url, usize::MAX))
-            .map(|url| Referrer::new(&url));
+        let referrer = raw.text("referrer_url").and_then(Referrer::new);
 
         let mut signals = signals_of(raw, &page, &page_query, referrer.as_ref(), context.referer);
         let consent = match raw.text("consent") {
@@ -115,10 +112,16 @@ impl Event {
         let unlinked = by_gpc
             || consent == Some(Consent::Denied)
             || (settings.consent == ConsentMode::Required && consent != Some(Consent::Granted));
-        let (mut page_url, mut referrer_url) =
-            (String::from(page.clone()), referrer.as_ref().map(|r| r.kept.clone()));
         if unlinked {
             signals.click_ids.clear();
+        }
+        let arrival = Neighbourhood::from(context.pixel).arrival(
+            &signals,
+            page.host(),
+            referrer.as_ref().and_then(|referrer| referrer.host.as_deref()),
+        );
+        let (mut page_url, mut referrer_url) = (String::from(page), referrer.map(|referrer| referrer.kept));
+        if unlinked {
             page_url = without_click_ids(&page_url);
             referrer_url = referrer_url.map(|url| without_click_ids(&url));
         }
@@ -134,11 +137,6 @@ impl Event {
         let (id, original_id) = id_of(raw, context);
         // What an earlier visit said would link the two.
         let history = if unlinked { Vec::new() } else { history_of(raw, &signals) };
-        let arrival = Neighbourhood::from(context.pixel).arrival(
-            &signals,
-            page.host(),
-            referrer.as_ref().and_then(|referrer| referrer.host.as_deref()),
-        );
         let event = Event {
             id,
             original_id,
@@ -175,7 +173,7 @@ impl Collected {
     ///
     /// What only the request's headers told is not stored and stays as it was read then.
     pub fn reread(mut event: Event, pixel: &PixelContext) -> Self {
-        let referrer = event.referrer_url.as_deref().map(Referrer::new);
+        let referrer = event.referrer_url.as_deref().and_then(Referrer::new);
         let Ok((page, query)) = WebUrl::parse(&event.page_url) else {
             return Self { event, arrival: Arrival::Direct, unwanted: None };
         };
