@@ -44,7 +44,7 @@ fn service_and_tags(home: &Home, arguments: &[&str]) -> Result<(Service, String)
         &[&["pixel", "snippet", "demo", "--store", &store], arguments].concat(),
         &[("LEADTRAIL__HTTP__PUBLIC_URL", "http://track.test")],
     )?;
-    ensure!(printed.status.success(), "{}", printed.stderr);
+    ensure!(printed.code == Some(0), "{}", printed.stderr);
     let port = service.address().port();
     let tags = printed.stdout.replace("http://track.test", &format!("http://track.test:{port}"));
     Ok((service, tags))
@@ -57,7 +57,9 @@ fn wait_for_line(service: &mut Service, parts: &[&str]) -> Result<()> {
 
 /// As a frame of another origin would send it.
 fn receive(page: &mut Page, origin: &str, data: &str) -> Result<()> {
-    page.evaluate(&format!("dispatchEvent(new MessageEvent('message', {{ origin: '{origin}', data: {data} }}))"))?;
+    page.evaluate(&format!(
+        "dispatchEvent(new MessageEvent('message', {{ origin: '{origin}', data: {data} }}))"
+    ))?;
     Ok(())
 }
 
