@@ -8,6 +8,7 @@ mod deny;
 mod fuzz;
 mod guarded;
 mod logs;
+mod pixel;
 mod postgres;
 mod process;
 mod provision;
@@ -80,6 +81,12 @@ const TASKS: [Task; 9] = [
         arguments: "http [--store sqlite|postgres] [--connections N] [--seconds N]",
         summary: "events per second and latency of a release server under a closed loop of POST /api/track",
         run: bench::run,
+    },
+    Task {
+        name: "pixel",
+        arguments: "",
+        summary: "static/built: the pixel's scripts, minified and compressed; needs Node, which nothing else does",
+        run: pixel::run,
     },
     Task {
         name: "refresh-data",

@@ -2,13 +2,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use clap::ValueEnum;
 use leadtrail_app::access::View;
 use leadtrail_app::finding::Finding;
 use leadtrail_app::pixel_check::{PixelChecks, Subject};
-use leadtrail_app::projects::{self, Change, NewPixelInput, PixelInput, snippet};
+use leadtrail_app::projects::{
+    self, Change, NewPixelInput, PinnedTag, PixelInput, TagOptions, snippet, snippet_with,
+};
 use leadtrail_domain::id::{PixelId, ProjectId};
 use leadtrail_domain::ports::{Created, Page};
 use leadtrail_domain::project::{ConsentMode, Pixel, Project};
+use leadtrail_http::{PinnedScript, pinned_scripts};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -63,9 +67,15 @@ pub(super) async fn run(settings: &Settings, command: PixelCommand) -> anyhow::R
         PixelCommand::Check { url, pixel, json } => {
             return check(&stores, &base, &url, pixel.as_ref(), Format::of(json)).await;
         }
-        PixelCommand::Snippet { id } => {
+        PixelCommand::Snippet { id, pinned, plus } => {
             let pixel = find(&stores, &id).await?;
-            output::line(&snippet(&base, &pixel.id, consent_of(&stores, &pixel).await?))?;
+            let pinned = pinned.then(|| {
+                pinned_scripts().map(|PinnedScript { path, integrity }| PinnedTag { path, integrity })
+            });
+            let plus = plus.iter().filter_map(ValueEnum::to_possible_value);
+            let plus = plus.map(|extra| extra.get_name().to_owned()).collect();
+            let consent = consent_of(&stores, &pixel).await?;
+            output::line(&snippet_with(&base, &pixel.id, consent, &TagOptions { plus, pinned }))?;
         }
     }
     Ok(ExitCode::SUCCESS)

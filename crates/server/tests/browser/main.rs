@@ -1,5 +1,6 @@
 //! What only a real browser can show. Behind the feature `browser`: `cargo xtask test` provides the Chromium.
 
+mod beyond;
 mod demo;
 mod devtools;
 mod docs;
