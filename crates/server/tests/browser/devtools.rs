@@ -52,6 +52,24 @@ impl Browser {
     pub(crate) fn page(&self) -> Result<Page> {
         let target = connection::http(self.chromium.port(), "PUT", "/json/new?about:blank")?;
         let url = target["webSocketDebuggerUrl"].as_str().with_context(|| format!("no page in {target}"))?;
+        self.attach(url)
+    }
+
+    /// Opens a profile of its own beside the others: cookies, storage and caches are nobody else's. It ends with the
+    /// browser.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub(crate) fn visitor(&self) -> Result<Visitor<'_>> {
+        let version = connection::http(self.chromium.port(), "GET", "/json/version")?;
+        let url = version["webSocketDebuggerUrl"].as_str().context("the browser has no address")?;
+        let mut connection = Connection::open(url)?;
+        let created = connection.call("Target.createBrowserContext", &json!({}))?;
+        let context = created["browserContextId"].as_str().context("a context without an id")?.to_owned();
+        Ok(Visitor { browser: self, connection, context })
+    }
+
+    fn attach(&self, url: &str) -> Result<Page> {
         let mut page = Page { connection: Connection::open(url)? };
         for domain in ["Page", "Runtime", "Log", "Network"] {
             page.connection.call(&format!("{domain}.enable"), &json!({}))?;
@@ -79,12 +97,77 @@ impl Browser {
     }
 }
 
+/// Somebody who has visited nothing yet.
+pub(crate) struct Visitor<'a> {
+    browser: &'a Browser,
+    connection: Connection,
+    context: String,
+}
+
+impl Visitor<'_> {
+    /// Opens an empty page in a window of its own.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub(crate) fn page(&mut self) -> Result<Page> {
+        let parameters =
+            json!({"url": "about:blank", "browserContextId": self.context, "newWindow": true});
+        let created = self.connection.call("Target.createTarget", &parameters)?;
+        self.attach(created["targetId"].as_str().context("a page without an id")?)
+    }
+
+    /// Attaches to what shows `url` now: a prerendered page is another one than the page it takes the place of.
+    ///
+    /// # Errors
+    /// Nothing shows it.
+    pub(crate) fn page_at(&mut self, url: &str) -> Result<Page> {
+        let targets = self.connection.call("Target.getTargets", &json!({}))?;
+        let ours = |target: &&Value| {
+            target["browserContextId"] == self.context && target["type"] == "page" && target["url"] == url
+        };
+        let found = targets["targetInfos"].as_array().into_iter().flatten().find(ours);
+        let found = found.with_context(|| format!("nothing shows {url}: {targets:#}"))?;
+        self.attach(found["targetId"].as_str().context("a page without an id")?)
+    }
+
+    /// Every cookie there is, those that scripts do not see too.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub(crate) fn cookies(&mut self) -> Result<Vec<Value>> {
+        let mut answer =
+            self.connection.call("Storage.getCookies", &json!({"browserContextId": self.context}))?;
+        Ok(answer["cookies"].as_array_mut().map(std::mem::take).unwrap_or_default())
+    }
+
+    fn attach(&self, target: &str) -> Result<Page> {
+        self.browser.attach(&format!("ws://127.0.0.1:{}/devtools/page/{target}", self.browser.chromium.port()))
+    }
+}
+
 /// One page (a tab).
 pub(crate) struct Page {
     connection: Connection,
 }
 
 impl Page {
+    /// Asks the protocol itself, for what has no word of its own here.
+    ///
+    /// # Errors
+    /// The browser refuses.
+    pub(crate) fn call(&mut self, method: &str, parameters: &Value) -> Result<Value> {
+        self.connection.call(method, parameters)
+    }
+
+    /// What scripts sent so far, whether or not it arrived: the address and the body of each request with a body.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub(crate) fn sent(&mut self) -> Result<&[(String, String)]> {
+        self.catch_up()?;
+        Ok(&self.connection.seen().sent)
+    }
+
     /// Loads `url` and waits for the load event.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ pub(super) struct Seen {
     pub(super) console: Vec<String>,
     pub(super) exceptions: Vec<String>,
     pub(super) dialogs: Vec<String>,
+    /// Address and body of the requests that have a body.
+    pub(super) sent: Vec<(String, String)>,
 }
 
 pub(super) struct Connection {
@@ -121,6 +123,12 @@ impl Connection {
             }
             "Runtime.exceptionThrown" => {
                 self.seen.exceptions.push(exception_text(&parameters["exceptionDetails"]));
+            }
+            "Network.requestWillBeSent" => {
+                let request = &parameters["request"];
+                if let (Some(url), Some(body)) = (request["url"].as_str(), request["postData"].as_str()) {
+                    self.seen.sent.push((url.to_owned(), body.to_owned()));
+                }
             }
             "Page.javascriptDialogOpening" => {
                 self.seen.dialogs.push(parameters["message"].as_str().unwrap_or_default().to_owned());
