@@ -289,6 +289,18 @@ impl<'a> Case<'a> {
         Ok(())
     }
 
+    /// Whether the events go to another origin than the pages'.
+    pub(crate) fn is_cross_origin(&self) -> bool {
+        self.kind != Kind::Proxied
+    }
+
+    /// Takes the browser off the network, or back.
+    pub(crate) fn be_online(&mut self, is_online: bool) -> Result<()> {
+        let conditions =
+            json!({"offline": !is_online, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1});
+        self.page.call("Network.emulateNetworkConditions", &conditions).map(drop)
+    }
+
     /// What the browser keeps for the site.
     pub(crate) fn kept(&mut self) -> Result<Kept> {
         let stored = "Promise.all([
