@@ -110,24 +110,35 @@ impl Visitor<'_> {
     /// # Errors
     /// The browser does not answer.
     pub(crate) fn page(&mut self) -> Result<Page> {
-        let parameters =
-            json!({"url": "about:blank", "browserContextId": self.context, "newWindow": true});
-        let created = self.connection.call("Target.createTarget", &parameters)?;
-        self.attach(created["targetId"].as_str().context("a page without an id")?)
+        let target = self.show("about:blank")?;
+        self.attach(&target)
     }
 
-    /// Attaches to what shows `url` now: a prerendered page is another one than the page it takes the place of.
+    /// Opens a page in a window of its own, and leaves it alone: for one that we are attached to, the browser does not
+    /// prerender others. Answers its id.
     ///
     /// # Errors
-    /// Nothing shows it.
-    pub(crate) fn page_at(&mut self, url: &str) -> Result<Page> {
+    /// The browser does not answer.
+    pub(crate) fn show(&mut self, url: &str) -> Result<String> {
+        let parameters = json!({"url": url, "browserContextId": self.context, "newWindow": true});
+        let created = self.connection.call("Target.createTarget", &parameters)?;
+        created["targetId"].as_str().map(str::to_owned).context("a page without an id")
+    }
+
+    /// Attaches to what shows `url`, where something does. What is only prerendered is not shown.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub(crate) fn page_at(&mut self, url: &str) -> Result<Option<Page>> {
         let targets = self.connection.call("Target.getTargets", &json!({}))?;
-        let ours = |target: &&Value| {
-            target["browserContextId"] == self.context && target["type"] == "page" && target["url"] == url
+        let is_it = |target: &&Value| {
+            target["browserContextId"] == self.context
+                && target["type"] == "page"
+                && target["subtype"] != "prerender"
+                && target["url"] == url
         };
-        let found = targets["targetInfos"].as_array().into_iter().flatten().find(ours);
-        let found = found.with_context(|| format!("nothing shows {url}: {targets:#}"))?;
-        self.attach(found["targetId"].as_str().context("a page without an id")?)
+        let found = targets["targetInfos"].as_array().into_iter().flatten().find(is_it);
+        found.and_then(|target| target["targetId"].as_str()).map(|target| self.attach(target)).transpose()
     }
 
     /// Every cookie there is, those that scripts do not see too.

@@ -1,8 +1,11 @@
 //! The sites that the pixel stands in: the same pages, served in four ways.
 
+use std::sync::{Condvar, Mutex, PoisonError};
+
 use serde_json::{Map, Value, json};
 
 use super::web::{Request, Response};
+use crate::process::PATIENCE;
 
 /// A way to build and serve a site.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,7 +49,7 @@ impl Page {
 }
 
 /// What a case needs of a site. Every other path is an empty page with the pixel, but `/save`, which takes what it is
-/// sent, and `/redirect`, which leads to `/elsewhere?from=redirect`.
+/// sent, `/redirect`, which leads to `/elsewhere?from=redirect`, and `/go`, which is answered when the test says so.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Setup {
     pub(crate) pages: &'static [Page],
@@ -69,6 +72,27 @@ pub(crate) struct Site {
     /// Before the paths of the service, without a slash at the end.
     pub(crate) tracker: String,
     pub(crate) pixel_id: String,
+    pub(crate) signal: Signal,
+}
+
+/// What the answer to `/go` waits for.
+#[derive(Default)]
+pub(crate) struct Signal {
+    is_given: Mutex<bool>,
+    given: Condvar,
+}
+
+impl Signal {
+    pub(crate) fn give(&self) {
+        *self.is_given.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.given.notify_all();
+    }
+
+    fn wait(&self) {
+        let is_given = self.is_given.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.given.wait_timeout_while(is_given, PATIENCE, |is_given| !*is_given);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 /// The one that the pages of a policy repeat; a real site draws one for each answer.
@@ -78,6 +102,10 @@ impl Site {
     pub(crate) fn answer(&self, request: &Request) -> Response {
         match request.path() {
             "/favicon.ico" | "/save" | "/ping" => Response::new("204 No Content", &[], ""),
+            "/go" => {
+                self.signal.wait();
+                Response::new("204 No Content", &[], "")
+            }
             "/redirect" => Response::new("303 See Other", &[("Location", "/elsewhere?from=redirect")], ""),
             path => self.document(path),
         }

@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 
 use super::gate::Gate;
 use super::nginx::Nginx;
-use super::site::{KINDS, Kind, Setup, Site};
+use super::site::{KINDS, Kind, Setup, Signal, Site};
 use super::web::{Request, Server};
 use crate::client::Connection;
 use crate::devtools::{Browser, Page, Visitor};
@@ -48,7 +48,8 @@ impl Stage {
 
     fn start() -> Result<Self> {
         let home = Home::new()?;
-        let mut service = home.start(&["serve", "--bind", "127.0.0.1:0", "--store", &home.sqlite()], &[])?;
+        let arguments = ["serve", "--bind", "127.0.0.1:0", "--store", &home.sqlite()];
+        let mut service = home.start(&arguments, &[("LEADTRAIL__LIMITS__MANAGING", "off")])?;
         let admin_key = service.wait_for("its first key", |lines| {
             lines.iter().find_map(|line| line.strip_prefix("admin key: ").map(str::to_owned))
         })?;
@@ -77,8 +78,9 @@ pub(crate) struct Case<'a> {
     pub(crate) kind: Kind,
     pub(crate) visitor: Visitor<'a>,
     pub(crate) page: Page,
-    pub(crate) gate: Arc<Gate>,
-    pub(crate) pages: Arc<Server>,
+    pub(crate) gate: Gate,
+    pub(crate) site: Arc<Site>,
+    pub(crate) pages: Server,
     /// Of the site, without a slash at the end.
     pub(crate) base: String,
     stage: &'a Stage,
@@ -115,7 +117,7 @@ pub(crate) fn on_sites(
         ended
             .filter_map(|(kind, outcome)| match outcome {
                 Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(format!("{kind:?}: {error:?}")),
+                Ok(Err(error)) => Some(format!("{kind:?}: {error:#}")),
                 Err(_panic) => Some(format!("{kind:?}: it panicked, see above")),
             })
             .collect()
@@ -129,14 +131,15 @@ impl<'a> Case<'a> {
         let project = project["id"].as_str().context("a project without an id")?;
         let pixel = stage.manage(&format!("/api/projects/{project}/pixels"), &json!({"name": "Site"}))?;
         let pixel_id = pixel["id"].as_str().context("a pixel without an id")?.to_owned();
-        let gate = Arc::new(Gate::start(stage.service.address())?);
+        let gate = Gate::start(stage.service.address())?;
         let tracker = match kind {
             Kind::Static | Kind::StrictPolicy => format!("http://track.test:{}", gate.port()),
             Kind::Spa => format!("http://stats.site.test:{}", gate.port()),
             Kind::Proxied => "/lt".to_owned(),
         };
-        let site = Site { kind, setup, tracker, pixel_id };
-        let pages = Arc::new(Server::start(move |request| site.answer(request))?);
+        let site = Arc::new(Site { kind, setup, tracker, pixel_id, signal: Signal::default() });
+        let served = Arc::clone(&site);
+        let pages = Server::start(move |request| served.answer(request))?;
         let base = match kind {
             Kind::Static | Kind::Spa | Kind::StrictPolicy => format!("http://www.site.test:{}", pages.port()),
             Kind::Proxied => format!(
@@ -149,7 +152,7 @@ impl<'a> Case<'a> {
         let mut visitor = stage.browser.visitor()?;
         let page = visitor.page()?;
         let project = project.parse()?;
-        let mut case = Self { kind, visitor, page, gate, pages, base, stage, project, fences: 0 };
+        let mut case = Self { kind, visitor, page, gate, site, pages, base, stage, project, fences: 0 };
         if !setup.before.is_empty() {
             let before = json!({"source": setup.before});
             case.page.call("Page.addScriptToEvaluateOnNewDocument", &before)?;

@@ -62,24 +62,24 @@ fn a_page_that_comes_back_from_the_cache_is_viewed_again() -> Result<()> {
 
 #[test]
 fn a_prerendered_page_is_viewed_when_it_is_shown() -> Result<()> {
+    const LEADS_ON: &str = "fetch('/go').then(() => { location.href = '/next'; });";
     // Everything is loaded, and what was put off has had its time.
     const TELLS: &str = "addEventListener('load', () => setTimeout(() => fetch(
         document.prerendering ? '/ping?prerendering' : '/ping'), 300));";
-    const NEXT: &[Page] = &[Page::new("/next", "").script(TELLS)];
-    let setup = Setup { pages: NEXT, prerenders: Some("/next"), ..Setup::default() };
+    const PAGES: &[Page] =
+        &[Page::new("/", "").script(LEADS_ON), Page::new("/next", "").script(TELLS)];
+    let setup = Setup { pages: PAGES, prerenders: Some("/next"), ..Setup::default() };
     on_every_site(setup, |case| {
-        case.open("/")?;
-        let prerendered = || {
-            Ok(case.pages.requests().iter().any(|seen| seen.target == "/ping?prerendering").then_some(()))
-        };
-        poll("the prerendered page", prerendered)?;
-        case.views_are(&["/"])?;
-        case.link("/next", "external")?;
-        let next = format!("{}/next", case.base);
-        case.page = poll("the page that was prerendered", || {
-            let Ok(mut page) = case.visitor.page_at(&next) else { return Ok(None) };
-            Ok((page.evaluate("document.prerendering").ok() == Some(Value::Bool(false))).then_some(page))
+        case.visitor.show(&format!("{}/", case.base))?;
+        poll("the prerendered page", || {
+            let requests = case.pages.requests();
+            Ok(requests.iter().any(|seen| seen.target == "/ping?prerendering").then_some(()))
         })?;
+        case.await_views(1)?;
+        ensure!(case.views()? == ["/"] && case.gate.events().len() == 1, "{:#?}", case.gate.events());
+        case.site.signal.give();
+        let next = format!("{}/next", case.base);
+        case.page = poll("the page that was prerendered", || case.visitor.page_at(&next))?;
         let activation = "performance.getEntriesByType('navigation')[0].activationStart";
         let activated = case.page.evaluate(activation)?;
         ensure!(activated.as_f64().is_some_and(|at| at > 0.0), "it was loaded again: {activated}");
