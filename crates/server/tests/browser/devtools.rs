@@ -170,6 +170,36 @@ impl Page {
         self.connection.call(method, parameters)
     }
 
+    /// Begins to record what the browser does, with the stacks of scripts; one recording at a time per browser.
+    ///
+    /// # Errors
+    /// Another is under way.
+    pub(crate) fn record(&mut self) -> Result<()> {
+        let categories = ["devtools.timeline", "v8", "disabled-by-default-devtools.timeline.stack"];
+        let parameters = json!({
+            "transferMode": "ReportEvents",
+            "traceConfig": {"recordMode": "recordAsMuchAsPossible", "includedCategories": categories},
+        });
+        self.connection.call("Tracing.start", &parameters).map(drop)
+    }
+
+    /// Ends the recording and answers its events, as
+    /// <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU> describes them.
+    ///
+    /// # Errors
+    /// Nothing is recorded, or the events do not come.
+    pub(crate) fn recorded(&mut self, at_most: Duration) -> Result<&[Value]> {
+        self.connection.call("Tracing.end", &json!({}))?;
+        let deadline = Instant::now() + at_most;
+        while !self.connection.seen().is_recorded {
+            if Instant::now() > deadline {
+                bail!("the recording does not come within {} s", at_most.as_secs());
+            }
+            self.connection.listen(POLL_EVERY)?;
+        }
+        Ok(&self.connection.seen().recorded)
+    }
+
     /// What scripts sent so far, whether or not it arrived: the address and the body of each request with a body.
     ///
     /// # Errors
