@@ -65,6 +65,12 @@ pub(crate) struct Setup {
     pub(crate) prerenders: Option<&'static str>,
 }
 
+impl Setup {
+    pub(crate) const fn with_pages(self, pages: &'static [Page]) -> Self {
+        Self { pages, ..self }
+    }
+}
+
 /// A site that is served.
 pub(crate) struct Site {
     pub(crate) kind: Kind,
