@@ -152,7 +152,8 @@ impl Visitor<'_> {
     }
 
     fn attach(&self, target: &str) -> Result<Page> {
-        self.browser.attach(&format!("ws://127.0.0.1:{}/devtools/page/{target}", self.browser.chromium.port()))
+        self.browser
+            .attach(&format!("ws://127.0.0.1:{}/devtools/page/{target}", self.browser.chromium.port()))
     }
 }
 

@@ -169,7 +169,8 @@ impl Drop for Chromium {
 
 /// What the browser calls itself where it has a window; without one, its name says so.
 fn user_agent(program: &Path) -> Result<String> {
-    let output = Command::new(program).arg("--version").output().with_context(|| program.display().to_string())?;
+    let output =
+        Command::new(program).arg("--version").output().with_context(|| program.display().to_string())?;
     let version = String::from_utf8_lossy(&output.stdout);
     let major = version.split_whitespace().find_map(|word| word.split_once('.')?.0.parse::<u32>().ok());
     let major = major.with_context(|| format!("no version in `{version}`"))?;

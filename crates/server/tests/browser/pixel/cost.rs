@@ -39,7 +39,9 @@ impl Cost {
             event["ph"] == "X" && event["name"].as_str().is_some_and(|name| names.contains(&name))
         };
         let is_ours = |event: &Value| {
-            event["args"]["data"]["url"].as_str().is_some_and(|url| url.split('?').next().unwrap_or_default().ends_with(PIXEL))
+            event["args"]["data"]["url"]
+                .as_str()
+                .is_some_and(|url| url.split('?').next().unwrap_or_default().ends_with(PIXEL))
         };
         let millis = |event: &Value, name: &str| event[name].as_f64().unwrap_or_default() / 1_000.0;
         let work = recorded.iter().filter(|event| is_one(event, &TASKS) && is_ours(event));

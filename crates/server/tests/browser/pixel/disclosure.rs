@@ -30,11 +30,23 @@ struct Field {
 
 const FIELDS: &[Field] = &[
     field("pixel_id", Some("px_…"), "Which site's pixel this is; the same for everybody."),
-    field("event_id", Some("(UUIDv7)"), "Drawn for this event, so that it counts once however often it is sent."),
+    field(
+        "event_id",
+        Some("(UUIDv7)"),
+        "Drawn for this event, so that it counts once however often it is sent.",
+    ),
     field("event_type", None, "What happened."),
     field("timestamp", Some("2026-01-31T12:00:00.000Z"), "When, by the browser's clock."),
-    field("visitor_cookie", Some("(32 hexadecimal digits)"), "Drawn at random at the first visit; links the visits of this browser to this site, and to no other."),
-    field("page_url", None, "The page's address with its parameters, of which campaign and click ids are read."),
+    field(
+        "visitor_cookie",
+        Some("(32 hexadecimal digits)"),
+        "Drawn at random at the first visit; links the visits of this browser to this site, and to no other.",
+    ),
+    field(
+        "page_url",
+        None,
+        "The page's address with its parameters, of which campaign and click ids are read.",
+    ),
     field("referrer_url", None, "The address of the page before, as far as the browser tells it."),
     field("page_title", None, "The page's title."),
     field("viewport.width", Some("1280"), "The window's width in CSS pixels."),
@@ -44,7 +56,11 @@ const FIELDS: &[Field] = &[
     field("language", None, "The browser's language."),
     field("consent", None, "What the visitor said, where the site asked."),
     field("gpc", None, "That the browser asks for Global Privacy Control."),
-    field("form_data.email", None, "The e-mail address that was typed into a form that was sent, or that the site told."),
+    field(
+        "form_data.email",
+        None,
+        "The e-mail address that was typed into a form that was sent, or that the site told.",
+    ),
     field("form_data.first_name", None, "The first name of that form."),
     field("form_data.last_name", None, "The last name of that form."),
     field("props.form", None, "The form's id or name."),
@@ -105,7 +121,8 @@ struct Seen {
 }
 
 /// What the forms have that is nobody's business, and must not be in any request.
-const WITHHELD: [&str; 6] = ["+441234567", "Analytical", "Hello", "account-1", "4111111111111111", "not-a-password"];
+const WITHHELD: [&str; 6] =
+    ["+441234567", "Analytical", "Hello", "account-1", "4111111111111111", "not-a-password"];
 
 const FORM: &str = "<form id=contact action=/thanks method=post>
     <input name=first_name value=Ada> <input name=last_name value=Lovelace> <input name=email value=ada@example.com>
@@ -223,7 +240,8 @@ fn places(kept: &Kept, now: f64) -> Result<BTreeSet<(String, String, String)>> {
     for cookie in &kept.cookies {
         let name = cookie["name"].as_str().unwrap_or_default().to_owned();
         let days = (cookie["expires"].as_f64().unwrap_or_default() - now) / 86_400.0;
-        let lifetime = if days > 0.0 { format!("{days:.0} days") } else { "until the browser is closed".to_owned() };
+        let lifetime =
+            if days > 0.0 { format!("{days:.0} days") } else { "until the browser is closed".to_owned() };
         places.insert(("cookie".to_owned(), name, lifetime));
     }
     let mut add = |place: &str, names: &[String], lifetime: &str| {
@@ -267,14 +285,22 @@ fn section(page: &mut String, seen: &Seen) -> Result<()> {
         page.push_str("| event | has also |\n|---|---|\n");
         for (kind, fields) in &seen.events {
             let own = FIELDS.iter().filter(|field| fields.contains_key(field.name) && !in_all(field));
-            let kind = if kind == "signup" { "the site's own, here `signup`".to_owned() } else { format!("`{kind}`") };
+            let kind = if kind == "signup" {
+                "the site's own, here `signup`".to_owned()
+            } else {
+                format!("`{kind}`")
+            };
             writeln!(page, "| {kind} | {} |", names(own))?;
         }
         let headers: Vec<String> = seen.headers.iter().map(|name| format!("`{name}`")).collect();
         write!(page, "\nHeaders that the browser adds: {}.\n", headers.join(", "))?;
     }
     let requests: Vec<String> = seen.requests.iter().map(|request| format!("`{request}`")).collect();
-    write!(page, "\nRequests: {}.\n\n", if requests.is_empty() { "none".to_owned() } else { requests.join(", ") })?;
+    write!(
+        page,
+        "\nRequests: {}.\n\n",
+        if requests.is_empty() { "none".to_owned() } else { requests.join(", ") }
+    )?;
     if seen.kept.is_empty() {
         page.push_str("Nothing is kept in the browser.\n");
         return Ok(());

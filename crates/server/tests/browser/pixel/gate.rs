@@ -89,7 +89,7 @@ fn is_event(request: &Request) -> bool {
 fn forward(service: SocketAddr, request: &Request) -> Result<Response> {
     let mut head = format!("{} {} HTTP/1.1\r\nConnection: close\r\n", request.method, request.target);
     for (name, value) in request.headers.iter().filter(|(name, _value)| name != "connection") {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        head.extend([name, ": ", value, "\r\n"]);
     }
     let mut stream = TcpStream::connect(service)?;
     stream.write_all((head + "\r\n" + &request.body).as_bytes())?;

@@ -122,7 +122,11 @@ pub(crate) fn on_sites(
             })
             .collect()
     });
-    if failed.is_empty() { Ok(()) } else { bail!("{} of {} sites\n{}", failed.len(), kinds.len(), failed.join("\n\n")) }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        bail!("{} of {} sites\n{}", failed.len(), kinds.len(), failed.join("\n\n"))
+    }
 }
 
 impl<'a> Case<'a> {
@@ -266,11 +270,8 @@ impl<'a> Case<'a> {
         poll("the forms", || Ok((forms()?.len() >= emails.len()).then_some(())))
             .with_context(|| format!("{:?}", forms()))?;
         self.fence()?;
-        let forms: Vec<StoredEvent> = self
-            .events()?
-            .into_iter()
-            .filter(|stored| stored.event.kind == EventKind::FormSubmit)
-            .collect();
+        let forms: Vec<StoredEvent> =
+            self.events()?.into_iter().filter(|stored| stored.event.kind == EventKind::FormSubmit).collect();
         let stored: Vec<&str> = forms
             .iter()
             .map(|stored| {
@@ -315,8 +316,7 @@ impl<'a> Case<'a> {
         let mut answer = self.page.evaluate(stored)?;
         let mut names = |at: usize| -> Vec<String> {
             let names = answer[at].as_array_mut().map(std::mem::take).unwrap_or_default();
-            let mut names: Vec<String> =
-                names.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            let mut names: Vec<String> = names.iter().filter_map(Value::as_str).map(str::to_owned).collect();
             names.sort();
             names
         };
@@ -352,10 +352,8 @@ pub(crate) struct Kept {
 impl Kept {
     pub(crate) fn is_nothing(&self) -> Result<()> {
         let Self { cookies, local_storage, session_storage, others } = self;
-        let is_empty = cookies.is_empty()
-            && local_storage.is_empty()
-            && session_storage.is_empty()
-            && others.is_empty();
+        let is_empty =
+            cookies.is_empty() && local_storage.is_empty() && session_storage.is_empty() && others.is_empty();
         ensure!(is_empty, "the browser keeps {self:#?}");
         Ok(())
     }

@@ -52,7 +52,9 @@ fn a_page_that_comes_back_from_the_cache_is_viewed_again() -> Result<()> {
         case.await_views(2)?;
         case.run("history.back()")?;
         case.is_shown("/")?;
-        case.page.wait_until("window.cameFromCache", PATIENCE).context("the browser did not cache the page")?;
+        case.page
+            .wait_until("window.cameFromCache", PATIENCE)
+            .context("the browser did not cache the page")?;
         case.views_are(&["/", "/other", "/"])?;
         case.is_quiet()
     })
@@ -66,8 +68,7 @@ fn a_prerendered_page_is_viewed_when_it_is_shown() -> Result<()> {
     // Everything is loaded, and what was put off has had its time.
     const TELLS: &str = "addEventListener('load', () => setTimeout(() => fetch(
         document.prerendering ? '/ping?prerendering' : '/ping'), 300));";
-    const PAGES: &[Page] =
-        &[Page::new("/", "").script(LEADS_ON), Page::new("/next", "").script(TELLS)];
+    const PAGES: &[Page] = &[Page::new("/", "").script(LEADS_ON), Page::new("/next", "").script(TELLS)];
     let setup = Setup { pages: PAGES, prerenders: Some("/next"), ..Setup::default() };
     on_every_site(setup, |case| {
         case.visitor.show(&format!("{}/", case.base))?;
@@ -194,7 +195,8 @@ fn a_form_that_comes_late_is_one_lead() -> Result<()> {
 
 #[test]
 fn a_form_in_a_frame_of_the_site_is_one_lead() -> Result<()> {
-    const INSIDE: &str = "<form action=/inside/thanks method=post><input name=email type=email><button>Send</button></form>";
+    const INSIDE: &str =
+        "<form action=/inside/thanks method=post><input name=email type=email><button>Send</button></form>";
     const PAGES: &[Page] = &[
         Page::new("/framed", "<iframe src=/inside></iframe>"),
         Page::new("/inside", INSIDE).untagged(),
@@ -203,7 +205,10 @@ fn a_form_in_a_frame_of_the_site_is_one_lead() -> Result<()> {
     on_every_site(Setup { pages: PAGES, ..Setup::default() }, |case| {
         case.open("/framed")?;
         case.await_views(1)?;
-        case.page.wait_until("frames[0].document.readyState === 'complete' && frames[0].document.forms[0]", PATIENCE)?;
+        case.page.wait_until(
+            "frames[0].document.readyState === 'complete' && frames[0].document.forms[0]",
+            PATIENCE,
+        )?;
         case.settle()?;
         case.run(
             "const form = frames[0].document.forms[0]; form.elements.email.value = 'ada@example.com';
@@ -229,7 +234,8 @@ fn a_form_that_leaves_the_page_at_once_is_one_lead() -> Result<()> {
     on_every_site(Setup { pages: PAGES, ..Setup::default() }, |case| {
         case.open("/form")?;
         fill_and_send(case, "ada@example.com")?;
-        case.page.wait_until("location.pathname === '/away' && document.readyState === 'complete'", PATIENCE)?;
+        case.page
+            .wait_until("location.pathname === '/away' && document.readyState === 'complete'", PATIENCE)?;
         let is_form = |kind: &EventKind| *kind == EventKind::FormSubmit;
         poll("the form", || Ok(case.events()?.iter().any(|one| is_form(&one.event.kind)).then_some(())))?;
         case.open("/")?;

@@ -54,9 +54,10 @@ pub(crate) struct Response(pub(crate) Vec<u8>);
 impl Response {
     /// An answer with these headers and the length of its body.
     pub(crate) fn new(status: &str, headers: &[(&str, &str)], body: &str) -> Self {
-        let mut text = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+        let mut text =
+            format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
         for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            text.extend([name, ": ", value, "\r\n"]);
         }
         Self((text + "\r\n" + body).into_bytes())
     }
