@@ -68,7 +68,7 @@ fn live(case: &mut Case<'_>) -> Result<()> {
     case.await_views(2)?;
     case.run("change(); leadtrail('event', 'signup')")?;
     case.run("change(); document.forms[0].requestSubmit()")?;
-    case.leads_are(&["ada@example.com"])
+    case.leads_are(&["ada@example.com"]).map(drop)
 }
 
 #[test]

@@ -36,10 +36,10 @@ const FIELDS: &[Field] = &[
         "Drawn for this event, so that it counts once however often it is sent.",
     ),
     field("event_type", None, "What happened."),
-    field("timestamp", Some("2026-01-31T12:00:00.000Z"), "When, by the browser's clock."),
+    field("timestamp", Some("(milliseconds since 1970)"), "When, by the browser's clock."),
     field(
         "visitor_cookie",
-        Some("(32 hexadecimal digits)"),
+        Some("(UUIDv7)"),
         "Drawn at random at the first visit; links the visits of this browser to this site, and to no other.",
     ),
     field(
@@ -55,15 +55,13 @@ const FIELDS: &[Field] = &[
     field("screen.height", Some("1080"), "The screen's height in CSS pixels."),
     field("language", None, "The browser's language."),
     field("consent", None, "What the visitor said, where the site asked."),
-    field("gpc", None, "That the browser asks for Global Privacy Control."),
     field(
         "form_data.email",
         None,
         "The e-mail address that was typed into a form that was sent, or that the site told.",
     ),
-    field("form_data.first_name", None, "The first name of that form."),
-    field("form_data.last_name", None, "The last name of that form."),
-    field("props.form", None, "The form's id or name."),
+    field("form_data.firstname", None, "The first name of that form."),
+    field("form_data.lastname", None, "The last name of that form."),
     field("props.plan", None, "What the site itself told about its own event; here `plan`."),
     field("props.value", None, "What the site itself told about its own event; here `value`."),
     field("value", None, "The site's own value of its own event."),
@@ -74,12 +72,13 @@ const fn field(name: &'static str, example: Option<&'static str>, about: &'stati
 }
 
 /// What may be in the browser's storage, and what for.
-const KEPT: [(&str, &str); 5] = [
-    ("lt_visitor", "The visitor's random id; a copy, should the cookie be lost."),
-    ("lt_queue", "Events that could not be sent yet, 20 at most; deleted as soon as they are."),
-    ("lt_consent", "What the visitor answered when the site asked for consent."),
-    ("lt_touch", "Campaign parameters of the visit, for the site's own forms."),
-    ("lt_once", "Which pages were counted in this tab."),
+const KEPT: [(&str, &str); 2] = [
+    ("lt_visitor", "The visitor's random id."),
+    (
+        "leadtrail",
+        "A copy of that id, should the cookie be lost; what the visitor answered when the site asked for consent; and \
+         events that could not be sent yet, 20 at most, until they are.",
+    ),
 ];
 
 /// What a visitor meets and may ask for.
@@ -257,15 +256,15 @@ fn places(kept: &Kept, now: f64) -> Result<BTreeSet<(String, String, String)>> {
 fn page(seen: &BTreeMap<Regime, Seen>) -> Result<String> {
     let mut page = format!("{HEAD}\n## Each field\n\n| field | example | what it is |\n|---|---|---|\n");
     let mut examples: BTreeMap<&str, &str> = BTreeMap::new();
-    for (name, example) in seen.values().flat_map(|seen| seen.events.values()).flatten() {
+    // A page view by an advertisement is the best example of what they share.
+    let views = seen.values().filter_map(|seen| seen.events.get("pageview"));
+    for (name, example) in views.chain(seen.values().flat_map(|seen| seen.events.values())).flatten() {
         ensure!(FIELDS.iter().any(|field| field.name == name), "`{name}` is not explained in FIELDS");
         examples.entry(name).or_insert(example);
     }
-    for field in FIELDS {
-        if let Some(seen) = examples.get(field.name) {
-            let example = field.example.unwrap_or(seen);
-            writeln!(page, "| `{}` | `{example}` | {} |", field.name, field.about)?;
-        }
+    for Field { name, example, about } in FIELDS {
+        let seen = examples.get(name).with_context(|| format!("`{name}` does not leave the browser"))?;
+        writeln!(page, "| `{name}` | `{}` | {about} |", example.unwrap_or(seen))?;
     }
     for regime in Regime::ALL {
         let seen = seen.get(&regime).with_context(|| format!("{regime:?} was not seen"))?;
@@ -290,7 +289,8 @@ fn section(page: &mut String, seen: &Seen) -> Result<()> {
             } else {
                 format!("`{kind}`")
             };
-            writeln!(page, "| {kind} | {} |", names(own))?;
+            let own = names(own);
+            writeln!(page, "| {kind} | {} |", if own.is_empty() { "nothing" } else { &own })?;
         }
         let headers: Vec<String> = seen.headers.iter().map(|name| format!("`{name}`")).collect();
         write!(page, "\nHeaders that the browser adds: {}.\n", headers.join(", "))?;

@@ -261,8 +261,8 @@ impl<'a> Case<'a> {
         Ok(())
     }
 
-    /// The store has exactly one form of each of these people, and each is a lead.
-    pub(crate) fn leads_are(&mut self, emails: &[&str]) -> Result<()> {
+    /// The store has exactly one form of each of these people, and each is a lead. Answers them.
+    pub(crate) fn leads_are(&mut self, emails: &[&str]) -> Result<Vec<StoredEvent>> {
         let forms = || -> Result<Vec<StoredEvent>> {
             let is_form = |stored: &StoredEvent| stored.event.kind == EventKind::FormSubmit;
             Ok(self.events()?.into_iter().filter(is_form).collect())
@@ -281,7 +281,7 @@ impl<'a> Case<'a> {
             .collect();
         ensure!(stored == emails, "forms\n  stored   {stored:?}\n  expected {emails:?}\n{forms:#?}");
         ensure!(forms.iter().all(|stored| stored.lead_id.is_some()), "no leads: {forms:#?}");
-        Ok(())
+        Ok(forms)
     }
 
     /// Nothing was said on the console, thrown or shown.
