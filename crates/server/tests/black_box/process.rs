@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Far longer than anything awaited takes, on a machine that does much else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often something is asked for that tells nobody when it changes.
 const POLL_EVERY: Duration = Duration::from_millis(10);

@@ -2,11 +2,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use anyhow::{Result, ensure};
 
 use super::web::{Request, Response, Server};
+use crate::process::PATIENCE;
 
 /// How the service does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,21 +17,28 @@ pub(crate) enum Health {
     Answers(&'static str),
     /// Events get no answer: the connection is closed.
     HangsUp,
+    /// Events get through when it is something else again, unless their sender has given up by then.
+    HoldsBack,
 }
 
 /// The way to the service for one site.
 pub(crate) struct Gate {
     server: Server,
-    health: Arc<Mutex<Health>>,
+    health: Arc<(Mutex<Health>, Condvar)>,
 }
 
 impl Gate {
     pub(crate) fn start(service: SocketAddr) -> Result<Self> {
-        let health = Arc::new(Mutex::new(Health::Well));
+        let health = Arc::new((Mutex::new(Health::Well), Condvar::new()));
         let shared = Arc::clone(&health);
-        let server = Server::start(move |request| {
-            let health = *shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let server = Server::start(move |request, connection| {
+            let (health, changed) = &*shared;
+            let health = health.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_held = |health: &mut Health| *health == Health::HoldsBack && is_event(request);
+            let waited = changed.wait_timeout_while(health, PATIENCE, is_held);
+            let health = *waited.unwrap_or_else(PoisonError::into_inner).0;
             match health {
+                _ if has_hung_up(connection) => Response(Vec::new()),
                 Health::Answers(status) if is_event(request) => {
                     // As the service itself refuses: so that the page can read the status.
                     let origin = request.header("origin").unwrap_or("*");
@@ -42,7 +50,7 @@ impl Gate {
                     Response::new(status, &readable, "")
                 }
                 Health::HangsUp if is_event(request) => Response(Vec::new()),
-                Health::Well | Health::Answers(_) | Health::HangsUp => {
+                Health::Well | Health::Answers(_) | Health::HangsUp | Health::HoldsBack => {
                     forward(service, request).unwrap_or_else(|_gone| Response(Vec::new()))
                 }
             }
@@ -55,7 +63,9 @@ impl Gate {
     }
 
     pub(crate) fn set(&self, health: Health) {
-        *self.health.lock().unwrap_or_else(PoisonError::into_inner) = health;
+        let (current, changed) = &*self.health;
+        *current.lock().unwrap_or_else(PoisonError::into_inner) = health;
+        changed.notify_all();
     }
 
     /// Every request for anything so far.
@@ -84,6 +94,13 @@ impl Gate {
 
 fn is_event(request: &Request) -> bool {
     request.path().starts_with("/api/track") && request.method == "POST"
+}
+
+/// Whether the other side has closed a connection that waits for an answer.
+fn has_hung_up(connection: &TcpStream) -> bool {
+    let looked = connection.set_nonblocking(true).and_then(|()| connection.peek(&mut [0]));
+    // Whether it is blocking again shows when the answer is written.
+    connection.set_nonblocking(false).is_err() || matches!(looked, Ok(0))
 }
 
 fn forward(service: SocketAddr, request: &Request) -> Result<Response> {

@@ -143,7 +143,7 @@ impl<'a> Case<'a> {
         };
         let site = Arc::new(Site { kind, setup, tracker, pixel_id, signal: Signal::default() });
         let served = Arc::clone(&site);
-        let pages = Server::start(move |request| served.answer(request))?;
+        let pages = Server::start(move |request, _connection| served.answer(request))?;
         let base = match kind {
             Kind::Static | Kind::Spa | Kind::StrictPolicy => format!("http://www.site.test:{}", pages.port()),
             Kind::Proxied => format!(

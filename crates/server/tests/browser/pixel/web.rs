@@ -77,7 +77,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(answer: impl Fn(&Request) -> Response + Send + Sync + 'static) -> Result<Self> {
+    /// Answers each request as `answer` says, which is given the connection to see whether somebody still waits.
+    pub(crate) fn start(
+        answer: impl Fn(&Request, &TcpStream) -> Response + Send + Sync + 'static,
+    ) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
         let log = Arc::new(Mutex::new(Log::default()));
@@ -89,7 +92,7 @@ impl Server {
                 std::thread::spawn(move || {
                     let request = Request::read(&stream)?;
                     lock(&log).requests.push(request.clone());
-                    let written = stream.write_all(&answer(&request).0);
+                    let written = stream.write_all(&answer(&request, &stream).0);
                     lock(&log).answered += 1;
                     anyhow::Ok(written?)
                 });
