@@ -125,11 +125,19 @@ impl Visitor<'_> {
         created["targetId"].as_str().map(str::to_owned).context("a page without an id")
     }
 
-    /// Attaches to what shows `url`, where something does. What is only prerendered is not shown.
+    /// Attaches to what shows `url`, where something does.
     ///
     /// # Errors
     /// The browser does not answer.
     pub(crate) fn page_at(&mut self, url: &str) -> Result<Option<Page>> {
+        self.shown_at(url)?.map(|target| self.attach(&target)).transpose()
+    }
+
+    /// The id of what shows `url`, where something does. What is only prerendered is not shown.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub(crate) fn shown_at(&mut self, url: &str) -> Result<Option<String>> {
         let targets = self.connection.call("Target.getTargets", &json!({}))?;
         let is_it = |target: &&Value| {
             target["browserContextId"] == self.context
@@ -138,7 +146,7 @@ impl Visitor<'_> {
                 && target["url"] == url
         };
         let found = targets["targetInfos"].as_array().into_iter().flatten().find(is_it);
-        found.and_then(|target| target["targetId"].as_str()).map(|target| self.attach(target)).transpose()
+        Ok(found.and_then(|target| target["targetId"].as_str()).map(str::to_owned))
     }
 
     /// Every cookie there is, those that scripts do not see too.

@@ -201,6 +201,15 @@ impl<'a> Case<'a> {
         ))
     }
 
+    /// Closes the window, and goes on in another.
+    pub(crate) fn close(&mut self) -> Result<()> {
+        let url = self.page.evaluate("location.href")?;
+        let url = url.as_str().context("a page without an address")?;
+        let mut closed = std::mem::replace(&mut self.page, self.visitor.page()?);
+        closed.call("Page.close", &json!({}))?;
+        poll("the end of the page", || Ok(self.visitor.shown_at(url)?.is_none().then_some(())))
+    }
+
     /// Runs statements in the page as code of the site.
     pub(crate) fn run(&mut self, statements: &str) -> Result<()> {
         self.page.evaluate(&format!("(() => {{ {statements} }})()")).map(drop)

@@ -209,7 +209,10 @@ fn a_form_in_a_frame_of_the_site_is_one_lead() -> Result<()> {
     const INSIDE: &str =
         "<form action=/inside/thanks method=post><input name=email type=email><button>Send</button></form>";
     const PAGES: &[Page] = &[
-        Page::new("/framed", "<iframe srcdoc=elsewhere sandbox></iframe> <iframe name=inside src=/inside></iframe>"),
+        Page::new(
+            "/framed",
+            "<iframe srcdoc=elsewhere sandbox></iframe> <iframe name=inside src=/inside></iframe>",
+        ),
         Page::new("/inside", INSIDE).untagged(),
         Page::new("/inside/thanks", "").untagged(),
     ];
@@ -245,11 +248,13 @@ fn a_form_that_leaves_the_page_at_once_is_one_lead() -> Result<()> {
     on_every_site(Setup { pages: PAGES, ..Setup::default() }, |case| {
         case.open("/form")?;
         case.await_views(1)?;
-        // The page is gone before its request gets through.
+        // The page is gone before its request gets through, and its window with it: in the browser's cache for pages it
+        // could go on.
         case.gate.set(Health::HoldsBack);
         fill_and_send(case, "ada@example.com")?;
-        case.page
-            .wait_until("location.pathname === '/away' && document.readyState === 'complete'", PATIENCE)?;
+        let away = "location.pathname === '/away' && document.readyState === 'complete'";
+        case.page.wait_until(away, PATIENCE)?;
+        case.close()?;
         case.gate.set(Health::Well);
         let is_form = |kind: &EventKind| *kind == EventKind::FormSubmit;
         poll("the form", || Ok(case.events()?.iter().any(|one| is_form(&one.event.kind)).then_some(())))?;
