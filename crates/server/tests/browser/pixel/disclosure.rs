@@ -53,18 +53,16 @@ const FIELDS: &[Field] = &[
     field("viewport.height", Some("720"), "The window's height in CSS pixels."),
     field("screen.width", Some("1920"), "The screen's width in CSS pixels."),
     field("screen.height", Some("1080"), "The screen's height in CSS pixels."),
-    field("language", None, "The browser's language."),
     field("consent", None, "What the visitor said, where the site asked."),
     field(
         "form_data.email",
         None,
         "The e-mail address that was typed into a form that was sent, or that the site told.",
     ),
-    field("form_data.firstname", None, "The first name of that form."),
-    field("form_data.lastname", None, "The last name of that form."),
+    field("form_data.first_name", None, "The first name of that form."),
+    field("form_data.last_name", None, "The last name of that form."),
     field("props.plan", None, "What the site itself told about its own event; here `plan`."),
     field("props.value", None, "What the site itself told about its own event; here `value`."),
-    field("value", None, "The site's own value of its own event."),
 ];
 
 const fn field(name: &'static str, example: Option<&'static str>, about: &'static str) -> Field {
@@ -75,7 +73,7 @@ const fn field(name: &'static str, example: Option<&'static str>, about: &'stati
 const KEPT: [(&str, &str); 2] = [
     ("lt_visitor", "The visitor's random id."),
     (
-        "leadtrail",
+        "lt",
         "A copy of that id, should the cookie be lost; what the visitor answered when the site asked for consent; and \
          events that could not be sent yet, 20 at most, until they are.",
     ),
