@@ -1,4 +1,5 @@
-//! The page for a site's privacy officer: what leaves the browser and what stays in it, as the tests see it.
+//! The pages for whoever decides about the pixel: what leaves the browser and what stays in it, as the tests see it, and
+//! how much a visitor loads.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -352,4 +353,23 @@ fn is_committed(page: &str) -> Result<()> {
 #[expect(clippy::disallowed_methods, reason = "whether to renew a page is for whoever runs the tests to say")]
 fn may_write() -> bool {
     std::env::var_os("LEADTRAIL_TEST_WRITE").is_some_and(|value| !value.is_empty())
+}
+
+#[test]
+fn the_table_of_sizes_has_our_scripts_as_they_are_built() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let table = std::fs::read_to_string(root.join("deploy/pixel/sizes.md"))?;
+    for name in ["pixel.js", "px-plus.js"] {
+        let size = |suffix: &str| -> Result<String> {
+            let file = root.join("static/built").join(format!("{name}{suffix}"));
+            let bytes = file.metadata().with_context(|| file.display().to_string())?.len();
+            ensure!((1_000..1_000_000).contains(&bytes), "{name}{suffix}: {bytes}");
+            Ok(format!("{},{:03}", bytes / 1_000, bytes % 1_000))
+        };
+        let row = table.lines().find(|line| line.starts_with(&format!("| Leadtrail, `{name}`")));
+        let row = row.with_context(|| format!("no row for {name}"))?;
+        let sizes = format!(" | {} | {} | {} |", size("")?, size(".gz")?, size(".br")?);
+        ensure!(row.ends_with(&sizes), "{row}\nshould end with{sizes}");
+    }
+    Ok(())
 }
