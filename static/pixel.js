@@ -78,12 +78,6 @@
     }
   });
 
-  const forget = () => {
-    queue = [];
-    bake('lt_visitor=-', 0);
-    delete disk.lt;
-  };
-
   /* ---- Sending ---- */
 
   /* A text is sent as text/plain, for which no browser asks permission first (preflight). What was refused for good is
@@ -103,9 +97,10 @@
   const send = (event) => {
     if (granted() || event.event_type == 'form_submit') {
       if (granted() && !quiet) {
-        // ppp_visitor is the cookie of the tool that Leadtrail replaces: its visitors stay the same ones. A new visitor
-        // is called after the first event.
-        [, event.visitor_cookie = event.event_id] = /(?:lt|ppp)_visitor=([\w-]{8,64})/.exec(attempt(() => document.cookie)() + ' ' + state.visitor) || [];
+        // By its cookie; as another site of the same owner handed it over in the link (px-plus.js); as it is stored. What
+        // the tool that Leadtrail replaces called ppp_visitor stays the same visitor. A new one is called after its first
+        // event.
+        [, event.visitor_cookie = event.event_id] = /(?:lt|ppp)_visitor=([\w-]{8,64})/.exec(attempt(() => document.cookie)() + ' ' + location + ' ' + state.visitor) || [];
         bake(state.visitor = 'lt_visitor=' + event.visitor_cookie, 3e7); // 347 days
       }
       event.consent = state.consent;
@@ -194,14 +189,15 @@
       if (granted()) held.splice(0).map(send);
       else {
         state = { consent: name };
-        forget();
+        queue = [];
+        bake('lt_visitor=-', 0);
+        delete disk.lt;
         save();
       }
     }
   });
   leadtrail.version = '1';
 
-  if (quiet) forget();
   hook(window);
   after(history, 'pushState', later);
   after(history, 'replaceState', later);
