@@ -57,10 +57,8 @@ pub(crate) struct Setup {
     pub(crate) tag: &'static str,
     /// A policy that every page has beside the site's own.
     pub(crate) policy: Option<&'static str>,
-    /// Evaluated in each document before anything of the page.
-    pub(crate) before: &'static str,
-    /// Whether requests say that the visitor does not want to be sold (`Sec-GPC`).
-    pub(crate) sends_gpc: bool,
+    /// Whether the visitor's browser asks for Global Privacy Control from the first page on.
+    pub(crate) asks_for_privacy: bool,
     /// A path that the browser is told to prerender.
     pub(crate) prerenders: Option<&'static str>,
 }

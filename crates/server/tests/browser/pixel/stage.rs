@@ -157,12 +157,8 @@ impl<'a> Case<'a> {
         let page = visitor.page()?;
         let project = project.parse()?;
         let mut case = Self { kind, visitor, page, gate, site, pages, base, stage, project, fences: 0 };
-        if !setup.before.is_empty() {
-            let before = json!({"source": setup.before});
-            case.page.call("Page.addScriptToEvaluateOnNewDocument", &before)?;
-        }
-        if setup.sends_gpc {
-            case.page.call("Network.setExtraHTTPHeaders", &json!({"headers": {"Sec-GPC": "1"}}))?;
+        if setup.asks_for_privacy {
+            case.ask_for_privacy()?;
         }
         Ok(case)
     }
@@ -305,6 +301,15 @@ impl<'a> Case<'a> {
     /// Whether the events go to another origin than the pages'.
     pub(crate) fn is_cross_origin(&self) -> bool {
         self.kind != Kind::Proxied
+    }
+
+    /// Has the browser ask for Global Privacy Control from the next document on. Chromium has no switch for it: what
+    /// other browsers do (<https://www.w3.org/TR/gpc/>) is done to it.
+    pub(crate) fn ask_for_privacy(&mut self) -> Result<()> {
+        const PROPERTY: &str =
+            "Object.defineProperty(Navigator.prototype, 'globalPrivacyControl', { get: () => true });";
+        self.page.call("Page.addScriptToEvaluateOnNewDocument", &json!({"source": PROPERTY}))?;
+        self.page.call("Network.setExtraHTTPHeaders", &json!({"headers": {"Sec-GPC": "1"}})).map(drop)
     }
 
     /// Takes the browser off the network, or back.

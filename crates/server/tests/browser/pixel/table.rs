@@ -427,15 +427,9 @@ fn no_event_of_any_kind_costs_a_preflight() -> Result<()> {
 
 // GPC on (project setting reduce): sent at once, no ids, nothing stored in the browser
 
-/// A browser that asks for it. Chromium has no switch: what other browsers do is done to it.
-pub(super) const GPC_VISITOR: Setup = Setup {
-    pages: &[],
-    tag: "",
-    policy: None,
-    before: "Object.defineProperty(Navigator.prototype, 'globalPrivacyControl', { get: () => true });",
-    sends_gpc: true,
-    prerenders: None,
-};
+/// A browser that asks for it from the first page on.
+pub(super) const GPC_VISITOR: Setup =
+    Setup { pages: &[], tag: "", policy: None, asks_for_privacy: true, prerenders: None };
 
 #[test]
 fn under_global_privacy_control_events_have_no_ids_and_nothing_is_kept() -> Result<()> {
@@ -463,6 +457,22 @@ fn under_global_privacy_control_events_have_no_ids_and_nothing_is_kept() -> Resu
     })
 }
 
+#[test]
+fn who_turns_global_privacy_control_on_later_has_no_ids_either() -> Result<()> {
+    on_every_site(Setup::default(), |case| {
+        case.open("/")?;
+        case.await_views(1)?;
+        ensure!(!case.kept()?.cookies.is_empty(), "there is no cookie");
+        case.ask_for_privacy()?;
+        case.load("/later")?;
+        case.views_are(&["/", "/later"])?;
+        let events = case.events()?;
+        ensure!(events[1].event.visitor == VisitorName::Unlinked, "{:#?}", events[1]);
+        ensure!(events[0].visitor_id != events[1].visitor_id, "{events:#?}");
+        case.kept()?.is_nothing()
+    })
+}
+
 // consent required and not given: nothing stored; page views held in memory (≤ 50) and replayed after consent;
 // revoking deletes cookie, storage and queue
 
@@ -470,8 +480,7 @@ const CONSENT: Setup = Setup {
     pages: &[],
     tag: "data-consent=\"required\"",
     policy: None,
-    before: "",
-    sends_gpc: false,
+    asks_for_privacy: false,
     prerenders: None,
 };
 
