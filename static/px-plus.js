@@ -19,12 +19,13 @@
  *             `visitor_id` get their values where they are empty, in forms that are added later too
  *
  * On localhost and by ?px_debug, the console is told what is sent, and what became of it. */
-((attempt) => attempt(() => {
+((attempt) => {
+const start = attempt(() => {
   const core = window.leadtrail;
   const { pixelId, endpoint, consent, plus = '', cross = '' } = Object.assign(
     {}, ...Array.from(document.querySelectorAll('[data-pixel-id],[data-plus],[data-cross]'), (tag) => ({ ...tag.dataset })),
   );
-  if (!core || core.plus) return;
+  if (core.plus) return;
   core.plus = 1;
   const on = (type, action) => window.addEventListener(type, attempt(action), true);
   const event = (name, props) => leadtrail('event', name, props);
@@ -158,7 +159,11 @@
       return answer;
     };
   }
-})())((action) => (...input) => {
+});
+  // By a tag of its own it may come first.
+  if ((window.leadtrail || {}).version) start();
+  else attempt(() => document.querySelector('[data-pixel-id]').addEventListener('load', start))();
+})((action) => (...input) => {
   try {
     return action(...input);
   } catch (ignored) {}

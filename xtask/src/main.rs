@@ -7,6 +7,7 @@ mod ci;
 mod deny;
 mod guarded;
 mod logs;
+mod pixel;
 mod postgres;
 mod process;
 mod provision;
@@ -31,7 +32,7 @@ struct Task {
     run: fn(&[String]) -> Result<()>,
 }
 
-const TASKS: [Task; 8] = [
+const TASKS: [Task; 9] = [
     Task {
         name: "test",
         arguments: "[--without postgres|browser]… [-- CARGO TEST ARGUMENTS]",
@@ -73,6 +74,12 @@ const TASKS: [Task; 8] = [
         arguments: "http [--store sqlite|postgres] [--connections N] [--seconds N]",
         summary: "events per second and latency of a release server under a closed loop of POST /api/track",
         run: bench::run,
+    },
+    Task {
+        name: "pixel",
+        arguments: "",
+        summary: "static/built: the pixel's scripts, minified and compressed; needs Node, which nothing else does",
+        run: pixel::run,
     },
     Task {
         name: "refresh-data",

@@ -4,6 +4,7 @@ mod arrows;
 mod dependencies;
 mod layout;
 mod schemas;
+mod scripts;
 
 use std::fmt;
 use std::fs;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::pixel::SCRIPTS;
 use crate::workspace::{self, Metadata};
 use crate::{print, process};
 
@@ -44,6 +46,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     violations.extend(schemas::check(&migrations(&files)?));
     violations.extend(layout::check(&files));
     violations.extend(dependencies::check(&manifests(&files)?));
+    for script in &SCRIPTS {
+        violations.extend(scripts::check(script, &scripts::Built::read(script.name)?));
+    }
     violations.sort();
     for violation in &violations {
         print(&format!("tidy: {violation}\n"))?;

@@ -360,11 +360,46 @@ async fn save_pixel(
 /// The code to put into a site's pages, as the project's `consent` wants it; `base` is where browsers reach the service,
 /// without a slash at its end.
 pub fn snippet(base: &str, id: &PixelId, consent: ConsentMode) -> String {
+    snippet_with(base, id, consent, &TagOptions::default())
+}
+
+/// What a site may want of its code beyond the usual.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TagOptions {
+    /// What of the pixel's extension; words without quotes or spaces.
+    pub plus: Vec<String>,
+    /// The pixel's core and its extension as the page pins them; absent: the newest ones.
+    pub pinned: Option<[PinnedTag; 2]>,
+}
+
+/// A script that a page loads with one content only.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PinnedTag {
+    /// Where on the service, beginning with a slash.
+    pub path: String,
+    /// The content's hash as the attribute of this name has it.
+    pub integrity: String,
+}
+
+/// The same with wishes. A pinned extension has a line of its own: the core would load the newest one.
+pub fn snippet_with(base: &str, id: &PixelId, consent: ConsentMode, options: &TagOptions) -> String {
     let consent = match consent {
         ConsentMode::NotRequired => "",
         ConsentMode::Required => r#" data-consent="required""#,
     };
-    format!(r#"<script src="{base}/static/pixel.js" data-pixel-id="{id}"{consent} async></script>"#)
+    let plus =
+        if options.plus.is_empty() { String::new() } else { format!(r#" data-plus="{}""#, options.plus.join(",")) };
+    let Some([core, extension]) = &options.pinned else {
+        return format!(r#"<script src="{base}/static/pixel.js" data-pixel-id="{id}"{consent}{plus} async></script>"#);
+    };
+    let tag = |script: &PinnedTag, attributes: &str| {
+        let PinnedTag { path, integrity } = script;
+        format!(
+            r#"<script src="{base}{path}" integrity="{integrity}" crossorigin="anonymous"{attributes} async></script>"#
+        )
+    };
+    let core = tag(core, &format!(r#" data-pixel-id="{id}"{consent}"#));
+    if plus.is_empty() { core } else { format!("{core}\n{}", tag(extension, &plus)) }
 }
 
 /// `px_` and 16 hexadecimal digits.
@@ -501,6 +536,26 @@ mod tests {
             snippet(ConsentMode::Required)
                 .contains(r#" data-pixel-id="site" data-consent="required" async>"#)
         );
+    }
+
+    #[test]
+    fn a_pinned_snippet_names_the_hash_of_each_script_it_loads() {
+        let id = "site".parse().unwrap();
+        let pinned = |name: &str| PinnedTag {
+            path: format!("/static/{name}.0.js"),
+            integrity: format!("sha384-{name}"),
+        };
+        let mut options =
+            TagOptions { pinned: Some([pinned("pixel"), pinned("px-plus")]), ..TagOptions::default() };
+        let snippet =
+            |options: &TagOptions| snippet_with("https://t.example", &id, ConsentMode::NotRequired, options);
+        let core = r#"<script src="https://t.example/static/pixel.0.js" integrity="sha384-pixel" crossorigin="anonymous" data-pixel-id="site" async></script>"#;
+        assert_eq!(snippet(&options), core);
+        options.plus = vec!["links".to_owned(), "fill".to_owned()];
+        let plus = r#"<script src="https://t.example/static/px-plus.0.js" integrity="sha384-px-plus" crossorigin="anonymous" data-plus="links,fill" async></script>"#;
+        assert_eq!(snippet(&options), format!("{core}\n{plus}"));
+        options.pinned = None;
+        assert!(snippet(&options).contains(r#" data-plus="links,fill" async>"#));
     }
 
     #[test]

@@ -49,5 +49,5 @@ pub use self::limits::{CLIENTS_MAX, Client, Group, Limiter, Limits, NotARate, PE
 pub use self::measures::{REQUEST_SECONDS, REQUESTS, describe_measures};
 pub use self::message::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, EVENT_BYTES_MAX};
 pub use self::open_files::{FILES_PER_CONNECTION, raise_open_files};
-pub use self::routes::{RouteEntry, openapi, routes};
+pub use self::routes::{PinnedScript, RouteEntry, openapi, pinned_scripts, routes};
 pub use self::server::listen;

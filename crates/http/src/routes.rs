@@ -9,6 +9,7 @@ mod metrics;
 mod pixel_gif;
 mod pixels;
 mod projects;
+mod scripts;
 mod sync;
 mod track;
 
@@ -25,6 +26,8 @@ use crate::asked::{KeyedHandler, LocalHandler, keyed, local};
 use crate::description::{self, Operation};
 use crate::limits::Group;
 use crate::problem::Problem;
+
+pub use self::scripts::{PinnedScript, pinned_scripts};
 
 /// A route as the table has it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -409,8 +412,12 @@ const TABLE: &[Described] = &[
         |asked| Box::pin(sync::verify(asked)),
         &sync::VERIFY,
     ),
-    open(Verb::Read, "/static/pixel.js", |route| route.to(assets::pixel_script), &assets::PIXEL_SCRIPT_FILE),
-    open(Verb::Read, "/px.js", |route| route.to(assets::pixel_script), &assets::PIXEL_SCRIPT_SHORT),
+    open(Verb::Read, "/static/pixel.js", |route| route.to(scripts::pixel), &scripts::PIXEL),
+    open(Verb::Read, "/px.js", |route| route.to(scripts::pixel), &scripts::PIXEL_SHORT),
+    open(Verb::Read, "/static/pixel.{hash}.js", |route| route.to(scripts::pinned_pixel), &scripts::PIXEL_PINNED),
+    open(Verb::Read, "/static/px-plus.js", |route| route.to(scripts::plus), &scripts::PLUS),
+    open(Verb::Read, "/px-plus.js", |route| route.to(scripts::plus), &scripts::PLUS_SHORT),
+    open(Verb::Read, "/static/px-plus.{hash}.js", |route| route.to(scripts::pinned_plus), &scripts::PLUS_PINNED),
     open(Verb::Read, "/static/{name}", |route| route.to(assets::of_index), &assets::INDEX_FILE),
     open(Verb::Read, "/", |route| route.to(assets::index), &assets::FRONT_PAGE),
     open(Verb::Read, "/api/openapi.json", |route| route.to(docs::openapi), &docs::OPENAPI),

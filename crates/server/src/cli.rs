@@ -284,11 +284,30 @@ pub(crate) enum PixelCommand {
         json: bool,
     },
     /// Print the code to put into the site's pages
-    #[command(after_help = "Example: leadtrail pixel snippet acme-site")]
+    #[command(after_help = "Example: leadtrail pixel snippet acme-site --plus links,engagement")]
     Snippet {
         /// Its id
         id: PixelId,
+        /// Pin the script to this version by its hash; a new version of the service needs a new snippet
+        #[arg(long)]
+        pinned: bool,
+        /// What of the extension the pages want
+        #[arg(long, value_delimiter = ',', value_name = "NAME")]
+        plus: Vec<Extra>,
     },
+}
+
+/// A part of the pixel's extension.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Extra {
+    /// Forms of HubSpot, Tally, Calendly, Typeform and Jotform in frames
+    Embeds,
+    /// Clicks on links to other sites, files and addresses
+    Links,
+    /// How long and how far down pages are read
+    Engagement,
+    /// Hidden fields named as the parameters of the landing page
+    Fill,
 }
 
 #[derive(Debug, Subcommand)]

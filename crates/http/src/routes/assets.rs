@@ -1,9 +1,10 @@
-//! What browsers load: the pixel script, the front page, the demo site.
+//! What browsers load: the front page, the demo site, and what they and the scripts ([`super::scripts`]) share.
+
+use std::borrow::Cow;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, EntityTag, IfNoneMatch,
-    LOCATION, REFERRER_POLICY,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, EntityTag, IfNoneMatch, LOCATION, REFERRER_POLICY,
 };
 use actix_web::web::Bytes;
 use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, HttpResponseBuilder, web};
@@ -12,16 +13,12 @@ use serde_json::json;
 
 use crate::description::{Answer as Described, Header, Operation, Parameter, Tag};
 use crate::problem::Problem;
-use crate::security::CROSS_ORIGIN_RESOURCE_POLICY;
 
 /// What is embedded of `static/`.
 #[derive(RustEmbed)]
 #[folder = "../../static"]
-struct Files;
+pub(super) struct Files;
 
-const PIXEL_SCRIPT: &str = "pixel.js";
-/// An hour old at most without asking, and a day while asking.
-const PIXEL_SCRIPT_CACHING: &str = "public, max-age=3600, stale-while-revalidate=86400";
 const INDEX: &str = "index.html";
 /// The files of `static/` itself that the front page uses.
 const INDEX_FILES: [&str; 2] = ["index.css", "favicon.svg"];
@@ -37,30 +34,15 @@ const DEMO_REFERRERS: &str = "strict-origin-when-cross-origin";
 pub(super) const UNCHANGED: Described =
     Described::empty(StatusCode::NOT_MODIFIED, "The copy that the client has is good.").with(&[Header::ETag]);
 
-pub(super) const PIXEL_SCRIPT_FILE: Operation = Operation {
-    id: "pixelScript",
+pub(super) const FRONT_PAGE: Operation = Operation {
+    id: "frontPage",
     tag: Tag::Pages,
-    summary: "The pixel script",
-    detail: "What a site's pages load to be counted.",
+    summary: "What this is",
+    detail: "",
     path: None,
     query: &[],
     body: None,
-    answers: &[
-        Described::raw(StatusCode::OK, "The script.", &["text/javascript"]).with(&[Header::ETag]),
-        UNCHANGED,
-    ],
-};
-
-/// The same at a short path.
-pub(super) const PIXEL_SCRIPT_SHORT: Operation =
-    Operation { id: "pixelScriptShort", summary: "The pixel script (short path)", ..PIXEL_SCRIPT_FILE };
-
-pub(super) const FRONT_PAGE: Operation = Operation {
-    id: "frontPage",
-    summary: "What this is",
-    detail: "",
     answers: &[Described::raw(StatusCode::OK, "The page.", &["text/html"])],
-    ..PIXEL_SCRIPT_FILE
 };
 
 pub(super) const INDEX_FILE: Operation = Operation {
@@ -77,17 +59,8 @@ pub(super) const INDEX_FILE: Operation = Operation {
         UNCHANGED,
         Described::problem(StatusCode::NOT_FOUND, "There is no such file."),
     ],
-    ..PIXEL_SCRIPT_FILE
+    ..FRONT_PAGE
 };
-
-pub(super) async fn pixel_script(request: HttpRequest) -> HttpResponse {
-    serve(&request, PIXEL_SCRIPT, |response| {
-        response
-            .insert_header((CACHE_CONTROL, PIXEL_SCRIPT_CACHING))
-            .insert_header((ACCESS_CONTROL_ALLOW_ORIGIN, "*"))
-            .insert_header((CROSS_ORIGIN_RESOURCE_POLICY, "cross-origin"));
-    })
-}
 
 pub(super) async fn index(request: HttpRequest) -> HttpResponse {
     let Some(file) = Files::get(INDEX) else { return Problem::NotFound.response(&request) };
@@ -150,11 +123,15 @@ pub(super) fn serve(
 ) -> HttpResponse {
     let Some(file) = Files::get(path) else { return Problem::NotFound.response(request) };
     let tag = entity_tag(&file.metadata.sha256_hash());
-    let bytes = match file.data {
-        std::borrow::Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-        std::borrow::Cow::Owned(bytes) => Bytes::from(bytes),
-    };
-    unless_known(request, &tag, content_type(path), bytes, set_headers)
+    unless_known(request, &tag, content_type(path), bytes(file.data), set_headers)
+}
+
+/// An embedded file's content, without a copy.
+pub(super) fn bytes(content: Cow<'static, [u8]>) -> Bytes {
+    match content {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => Bytes::from(bytes),
+    }
 }
 
 /// Answers content, or that the client's copy is still good.

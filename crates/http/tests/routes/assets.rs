@@ -1,7 +1,12 @@
 //! What browsers load.
 
-use leadtrail_http::HttpSettings;
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use leadtrail_http::{HttpSettings, pinned_scripts};
 use reqwest::{Method, StatusCode};
+use sha2::{Digest as _, Sha384};
 
 use crate::service::{Reply, Service, Setup};
 
@@ -21,7 +26,7 @@ async fn the_pixel_script_is_cached_for_an_hour_and_asked_for_by_its_tag() {
         assert_eq!(reply.status, StatusCode::OK);
         assert_eq!(reply.header("content-type"), Some("text/javascript; charset=utf-8"));
         assert_eq!(reply.header("cache-control"), Some("public, max-age=3600, stale-while-revalidate=86400"));
-        assert_eq!(reply.bytes, include_bytes!("../../../../static/pixel.js"));
+        assert_eq!(reply.bytes, include_bytes!("../../../../static/built/pixel.js"));
         let tag = reply.header("etag").unwrap();
         for known in [tag, &*format!("\"x\", W/{tag}"), "*"] {
             let again = Reply::of(service.request(Method::GET, path).header("if-none-match", known)).await;
@@ -31,6 +36,53 @@ async fn the_pixel_script_is_cached_for_an_hour_and_asked_for_by_its_tag() {
         }
         let other = Reply::of(service.request(Method::GET, path).header("if-none-match", "\"x\"")).await;
         assert_eq!(other.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_script_is_sent_as_small_as_the_client_takes_it() {
+    let service = Service::start().await;
+    for (path, name) in [
+        ("/static/pixel.js", "pixel.js"),
+        ("/px.js", "pixel.js"),
+        ("/static/px-plus.js", "px-plus.js"),
+        ("/px-plus.js", "px-plus.js"),
+    ] {
+        let mut tags = BTreeSet::new();
+        for (offered, word, suffix) in [
+            ("gzip, deflate, br, zstd", Some("br"), ".br"),
+            ("gzip;q=0.8, *;q=0.1", Some("gzip"), ".gz"),
+            ("br;q=0, identity", None, ""),
+        ] {
+            let request = service.request(Method::GET, path).header("accept-encoding", offered);
+            let reply = Reply::of(request).await;
+            let built = format!("{}/../../static/built/{name}{suffix}", env!("CARGO_MANIFEST_DIR"));
+            assert_eq!(reply.bytes, std::fs::read(built).unwrap(), "{path} {offered}");
+            assert_eq!(reply.header("content-encoding"), word, "{path} {offered}");
+            assert_eq!(reply.header("vary"), Some("accept-encoding"), "{path} {offered}");
+            tags.insert(reply.header("etag").unwrap().to_owned());
+        }
+        assert_eq!(tags.len(), 3, "{path}: a tag stands for one packing");
+    }
+}
+
+#[tokio::test]
+async fn a_pinned_script_never_changes_and_is_what_its_hash_says() {
+    let service = Service::start().await;
+    for (script, source) in pinned_scripts().into_iter().zip(["pixel.js", "px-plus.js"]) {
+        let reply = service.get(&script.path).await;
+        assert_eq!(reply.status, StatusCode::OK, "{}", script.path);
+        assert_eq!(reply.header("cache-control"), Some("public, max-age=31536000, immutable"));
+        // Without it, a browser checks no hash of another origin's script.
+        assert_eq!(reply.header("access-control-allow-origin"), Some("*"));
+        let digest = BASE64_STANDARD.encode(Sha384::digest(&reply.bytes));
+        assert_eq!(script.integrity, format!("sha384-{digest}"));
+        let stem = source.trim_end_matches(".js");
+        let other = service.get(&format!("/static/{stem}.0123456789abcdef.js")).await;
+        assert_eq!(other.status, StatusCode::NOT_FOUND);
+        let written = service.get(&format!("/static/{stem}.src.js")).await;
+        let file = format!("{}/../../static/{source}", env!("CARGO_MANIFEST_DIR"));
+        assert_eq!((written.status, written.bytes), (StatusCode::OK, std::fs::read(file).unwrap()));
     }
 }
 

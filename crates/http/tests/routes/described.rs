@@ -346,6 +346,10 @@ fn of_pages(all: &mut BTreeMap<Place, Scenario>) {
         ("/", "/"),
         ("/docs", "/docs"),
         ("/px.js", "/px.js"),
+        ("/px-plus.js", "/px-plus.js"),
+        ("/static/px-plus.js", "/static/px-plus.js"),
+        ("/static/pixel.{hash}.js", "/static/pixel.src.js"),
+        ("/static/px-plus.{hash}.js", "/static/px-plus.src.js"),
         ("/api/openapi.json", "/api/openapi.json"),
         ("/static/pixel.js", "/static/pixel.js"),
         ("/static/{name}", "/static/index.css"),
@@ -355,8 +359,9 @@ fn of_pages(all: &mut BTreeMap<Place, Scenario>) {
         if path != "/" {
             all.insert(("GET", path, 304), Scenario::at(at).with("if-none-match", "*"));
         }
-        if path.contains("{name}") {
-            all.insert(("GET", path, 404), Scenario::at(&path.replace("{name}", "nothing")));
+        if path.contains('{') {
+            let nothing = path.replace("{name}", "nothing").replace("{hash}", "0123456789abcdef");
+            all.insert(("GET", path, 404), Scenario::at(&nothing));
         }
     }
     all.insert(("GET", "/health/live", 200), Scenario::at("/health/live"));

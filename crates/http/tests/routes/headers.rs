@@ -49,7 +49,7 @@ fn assert_safe(reply: &Reply, asked: &str) {
     for told in ["server", "x-powered-by", "strict-transport-security"] {
         assert_eq!(reply.header(told), None, "{asked}");
     }
-    let is_for_all_sites = ["/api/track", "/static/pixel.js", "/px.js"].iter().any(|at| asked.contains(at))
+    let is_for_all_sites = ["/api/track", "/static/p", "/px.js", "/px-plus.js"].iter().any(|at| asked.contains(at))
         && ![StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_FOUND].contains(&reply.status);
     let may_load = if is_for_all_sites { "cross-origin" } else { "same-origin" };
     assert_eq!(reply.header("cross-origin-resource-policy"), Some(may_load), "{asked}");
@@ -139,6 +139,8 @@ async fn other_sites_may_load_the_pixel_and_nothing_else() {
     for path in [
         "/static/pixel.js",
         "/px.js",
+        "/px-plus.js",
+        "/static/pixel.src.js",
         "/api/track/pixel.gif",
         "/api/track/pixel.gif?pixel_id=demo&page_url=https://a.example/",
     ] {

@@ -1,11 +1,15 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::ValueEnum;
 use leadtrail_app::access::View;
-use leadtrail_app::projects::{self, Change, NewPixelInput, PixelInput, snippet};
+use leadtrail_app::projects::{
+    self, Change, NewPixelInput, PinnedTag, PixelInput, TagOptions, snippet, snippet_with,
+};
 use leadtrail_domain::id::{PixelId, ProjectId};
 use leadtrail_domain::ports::{Created, Page};
 use leadtrail_domain::project::{ConsentMode, Pixel, Project};
+use leadtrail_http::{PinnedScript, pinned_scripts};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -56,9 +60,15 @@ pub(super) async fn run(settings: &Settings, command: PixelCommand) -> anyhow::R
             let pixel = projects::archive_pixel(stores.projects.as_ref(), pixel, now(&stores)).await?;
             print(json, &pixel, consent_of(&stores, &pixel).await?, &base, "archived ")?;
         }
-        PixelCommand::Snippet { id } => {
+        PixelCommand::Snippet { id, pinned, plus } => {
             let pixel = find(&stores, &id).await?;
-            output::line(&snippet(&base, &pixel.id, consent_of(&stores, &pixel).await?))?;
+            let pinned = pinned.then(|| {
+                pinned_scripts().map(|PinnedScript { path, integrity }| PinnedTag { path, integrity })
+            });
+            let plus = plus.iter().filter_map(ValueEnum::to_possible_value);
+            let plus = plus.map(|extra| extra.get_name().to_owned()).collect();
+            let consent = consent_of(&stores, &pixel).await?;
+            output::line(&snippet_with(&base, &pixel.id, consent, &TagOptions { plus, pinned }))?;
         }
     }
     Ok(ExitCode::SUCCESS)
