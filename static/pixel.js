@@ -78,6 +78,12 @@
     }
   });
 
+  const forget = () => {
+    queue = [];
+    bake('lt_visitor=-', 0);
+    delete disk.lt;
+  };
+
   /* ---- Sending ---- */
 
   /* A text is sent as text/plain, for which no browser asks permission first (preflight). What was refused for good is
@@ -189,15 +195,14 @@
       if (granted()) held.splice(0).map(send);
       else {
         state = { consent: name };
-        queue = [];
-        bake('lt_visitor=-', 0);
-        delete disk.lt;
+        forget();
         save();
       }
     }
   });
   leadtrail.version = '1';
 
+  if (quiet) forget(); // What is there is from before it was asked for.
   hook(window);
   after(history, 'pushState', later);
   after(history, 'replaceState', later);
