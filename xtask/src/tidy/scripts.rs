@@ -29,7 +29,9 @@ impl Built {
     /// A file is missing.
     pub(super) fn read(name: &'static str) -> Result<Self> {
         let folder = workspace::root().join(FOLDER);
-        let read = |path: String| std::fs::read(folder.join(&path)).with_context(|| format!("{FOLDER}/{path}; {MEND}"));
+        let read = |path: String| {
+            std::fs::read(folder.join(&path)).with_context(|| format!("{FOLDER}/{path}; {MEND}"))
+        };
         let recorded: serde_json::Value = serde_json::from_slice(&read("built/sources.json".to_owned())?)?;
         Ok(Self {
             name,

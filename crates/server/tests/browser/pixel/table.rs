@@ -1,8 +1,11 @@
 //! The table of cases, a test per row; each holds on a static site, on one with a router, behind a strict policy and
 //! through a reverse proxy. What is asserted is what the service stored.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, ensure};
 use leadtrail_domain::event::{EventKind, VisitorName};
+use leadtrail_domain::id::LeadId;
 use serde_json::{Value, json};
 
 use super::gate::Health;
@@ -231,6 +234,36 @@ fn a_form_in_a_frame_of_the_site_is_one_lead() -> Result<()> {
         case.page.wait_until("frames.inside.location.pathname === '/inside/thanks'", PATIENCE)?;
         case.leads_are(&["ada@example.com"])?;
         case.views_are(&["/framed"])?;
+        case.is_quiet()
+    })
+}
+
+#[test]
+fn a_form_in_a_frame_that_carries_the_pixel_too_is_one_lead() -> Result<()> {
+    const INSIDE: &str =
+        "<form action=/inside/thanks method=post><input name=email type=email><button>Send</button></form>";
+    const PAGES: &[Page] = &[
+        Page::new("/framed", "<iframe name=inside src=/inside></iframe>"),
+        Page::new("/inside", INSIDE),
+        Page::new("/inside/thanks", "").untagged(),
+    ];
+    on_every_site(Setup { pages: PAGES, ..Setup::default() }, |case| {
+        case.open("/framed")?;
+        case.await_views(2)?;
+        case.run(
+            "const form = frames.inside.document.forms[0]; form.elements.email.value = 'ada@example.com';
+             form.querySelector('button').click()",
+        )?;
+        case.page.wait_until("frames.inside.location.pathname === '/inside/thanks'", PATIENCE)?;
+        let leads = || -> Result<BTreeSet<LeadId>> {
+            Ok(case.events()?.iter().filter_map(|stored| stored.lead_id).collect())
+        };
+        poll("the lead", || Ok((!leads()?.is_empty()).then_some(())))?;
+        case.fence()?;
+        let events = case.events()?;
+        // Both pixels tell of it; the service knows the repetition.
+        let leads: BTreeSet<LeadId> = events.iter().filter_map(|stored| stored.lead_id).collect();
+        ensure!(leads.len() == 1, "{events:#?}");
         case.is_quiet()
     })
 }
