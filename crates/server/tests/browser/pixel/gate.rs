@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
@@ -76,6 +77,11 @@ impl Gate {
     /// The requests that carry events.
     pub(crate) fn events(&self) -> Vec<Request> {
         self.requests().into_iter().filter(is_event).collect()
+    }
+
+    /// As of the [`Server`].
+    pub(crate) fn answered(&self, count: usize, at_most: Duration) -> usize {
+        self.server.answered(count, at_most)
     }
 
     /// Whether nothing is under way.

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use leadtrail_domain::event::{EventKind, StoredEvent};
@@ -21,6 +22,10 @@ use crate::stored::Stored;
 /// Longer than anything that the pixel puts off for a moment, such as a page view until the title is set. Timers of a
 /// page end in the order of their times, so that what waits this long in the page comes after all of those.
 const SETTLED_MS: u32 = 300;
+
+/// Every case makes a project. What a trace gives away is for other tests to find: it costs too much here.
+const SETTINGS: [(&str, &str); 2] =
+    [("LEADTRAIL__LIMITS__MANAGING", "off"), ("LEADTRAIL__LOG__LEVEL", "debug")];
 
 /// One for all cases that run at the same time; begun by the first and ended with the last.
 pub(crate) struct Stage {
@@ -49,7 +54,7 @@ impl Stage {
     fn start() -> Result<Self> {
         let home = Home::new()?;
         let arguments = ["serve", "--bind", "127.0.0.1:0", "--store", &home.sqlite()];
-        let mut service = home.start(&arguments, &[("LEADTRAIL__LIMITS__MANAGING", "off")])?;
+        let mut service = home.start(&arguments, &SETTINGS)?;
         let admin_key = service.wait_for("its first key", |lines| {
             lines.iter().find_map(|line| line.strip_prefix("admin key: ").map(str::to_owned))
         })?;
@@ -229,10 +234,23 @@ impl<'a> Case<'a> {
         let name = format!("fence {}", self.fences);
         self.settle()?;
         self.run(&format!("leadtrail('event', '{name}')"))?;
-        poll(&name, || {
+        self.await_stored(&name, || {
             let arrived = self.everything()?.iter().any(|stored| stored.event.kind.as_str() == name);
             Ok((arrived && self.gate.is_idle()).then_some(()))
         })
+    }
+
+    /// Asks until there is an answer, whenever something passed the gate: otherwise nothing changes in the store.
+    pub(crate) fn await_stored<T>(&self, what: &str, ask: impl Fn() -> Result<Option<T>>) -> Result<T> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut answered = 0;
+        loop {
+            if let Some(answer) = ask()? {
+                return Ok(answer);
+            }
+            ensure!(Instant::now() < deadline, "{what} is not stored within {} s", PATIENCE.as_secs());
+            answered = self.gate.answered(answered, Duration::from_millis(250));
+        }
     }
 
     /// What the page puts off for a moment has happened.
@@ -244,7 +262,7 @@ impl<'a> Case<'a> {
     /// Waits until the store has this many page views.
     pub(crate) fn await_views(&self, count: usize) -> Result<()> {
         let views = || Ok((self.views()?.len() >= count).then_some(()));
-        poll(&format!("page view {count}"), views).with_context(|| format!("{:?}", self.views()))
+        self.await_stored(&format!("page view {count}"), views).with_context(|| format!("{:?}", self.views()))
     }
 
     /// The pages that the store has views of, as paths with queries.
@@ -272,7 +290,7 @@ impl<'a> Case<'a> {
             let is_form = |stored: &StoredEvent| stored.event.kind == EventKind::FormSubmit;
             Ok(self.events()?.into_iter().filter(is_form).collect())
         };
-        poll("the forms", || Ok((forms()?.len() >= emails.len()).then_some(())))
+        self.await_stored("the forms", || Ok((forms()?.len() >= emails.len()).then_some(())))
             .with_context(|| format!("{:?}", forms()))?;
         self.fence()?;
         let forms: Vec<StoredEvent> =

@@ -258,7 +258,7 @@ fn a_form_in_a_frame_that_carries_the_pixel_too_is_one_lead() -> Result<()> {
         let leads = || -> Result<BTreeSet<LeadId>> {
             Ok(case.events()?.iter().filter_map(|stored| stored.lead_id).collect())
         };
-        poll("the lead", || Ok((!leads()?.is_empty()).then_some(())))?;
+        case.await_stored("the lead", || Ok((!leads()?.is_empty()).then_some(())))?;
         case.fence()?;
         let events = case.events()?;
         // Both pixels tell of it; the service knows the repetition.
@@ -290,7 +290,9 @@ fn a_form_that_leaves_the_page_at_once_is_one_lead() -> Result<()> {
         case.close()?;
         case.gate.set(Health::Well);
         let is_form = |kind: &EventKind| *kind == EventKind::FormSubmit;
-        poll("the form", || Ok(case.events()?.iter().any(|one| is_form(&one.event.kind)).then_some(())))?;
+        case.await_stored("the form", || {
+            Ok(case.events()?.iter().any(|one| is_form(&one.event.kind)).then_some(()))
+        })?;
         case.open("/")?;
         case.leads_are(&["ada@example.com"])?;
         case.is_quiet()
@@ -398,7 +400,7 @@ fn twenty_events_wait_at_most() -> Result<()> {
             let is_one = |kind: &EventKind| kind.as_str().starts_with("waiting ");
             Ok(case.events()?.iter().filter(|stored| is_one(&stored.event.kind)).count())
         };
-        poll("what waited", || Ok((waited()? >= 20).then_some(())))?;
+        case.await_stored("what waited", || Ok((waited()? >= 20).then_some(())))?;
         case.fence()?;
         let waited = case.events()?;
         let names: Vec<&str> = waited

@@ -2,7 +2,8 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -73,7 +74,7 @@ struct Log {
 /// A server that listens until the tests end.
 pub(crate) struct Server {
     port: u16,
-    log: Arc<Mutex<Log>>,
+    log: Arc<(Mutex<Log>, Condvar)>,
 }
 
 impl Server {
@@ -83,7 +84,7 @@ impl Server {
     ) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
-        let log = Arc::new(Mutex::new(Log::default()));
+        let log = Arc::new((Mutex::new(Log::default()), Condvar::new()));
         let (answer, shared) = (Arc::new(answer), Arc::clone(&log));
         std::thread::spawn(move || {
             for mut stream in listener.incoming().flatten() {
@@ -91,9 +92,10 @@ impl Server {
                 // A browser opens connections ahead that it may never use.
                 std::thread::spawn(move || {
                     let request = Request::read(&stream)?;
-                    lock(&log).requests.push(request.clone());
+                    lock(&log.0).requests.push(request.clone());
                     let written = stream.write_all(&answer(&request, &stream).0);
-                    lock(&log).answered += 1;
+                    lock(&log.0).answered += 1;
+                    log.1.notify_all();
                     anyhow::Ok(written?)
                 });
             }
@@ -107,12 +109,19 @@ impl Server {
 
     /// Every request so far, in the order of arrival.
     pub(crate) fn requests(&self) -> Vec<Request> {
-        lock(&self.log).requests.clone()
+        lock(&self.log.0).requests.clone()
+    }
+
+    /// Waits until more than `count` requests are answered, for a while. Answers how many are.
+    pub(crate) fn answered(&self, count: usize, at_most: Duration) -> usize {
+        let is_waited_for = |log: &mut Log| log.answered <= count;
+        let waited = self.log.1.wait_timeout_while(lock(&self.log.0), at_most, is_waited_for);
+        waited.unwrap_or_else(PoisonError::into_inner).0.answered
     }
 
     /// Whether every request was answered.
     pub(crate) fn is_idle(&self) -> bool {
-        let log = lock(&self.log);
+        let log = lock(&self.log.0);
         log.answered == log.requests.len()
     }
 }
