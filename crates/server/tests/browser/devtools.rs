@@ -55,8 +55,7 @@ impl Browser {
         self.attach(url)
     }
 
-    /// Opens a profile of its own beside the others: cookies, storage and caches are nobody else's. It ends with the
-    /// browser.
+    /// Opens a profile of its own beside the others: cookies, storage and caches are nobody else's.
     ///
     /// # Errors
     /// The browser does not answer.
@@ -97,7 +96,7 @@ impl Browser {
     }
 }
 
-/// Somebody who has visited nothing yet.
+/// Somebody who has visited nothing yet; their pages are closed and their profile removed when dropped.
 pub(crate) struct Visitor<'a> {
     browser: &'a Browser,
     connection: Connection,
@@ -162,6 +161,15 @@ impl Visitor<'_> {
     fn attach(&self, target: &str) -> Result<Page> {
         self.browser
             .attach(&format!("ws://127.0.0.1:{}/devtools/page/{target}", self.browser.chromium.port()))
+    }
+}
+
+impl Drop for Visitor<'_> {
+    fn drop(&mut self) {
+        let parameters = json!({"browserContextId": self.context});
+        if let Err(error) = self.connection.call("Target.disposeBrowserContext", &parameters) {
+            eprintln!("a visitor does not leave: {error:#}");
+        }
     }
 }
 

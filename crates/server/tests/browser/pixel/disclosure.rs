@@ -17,8 +17,7 @@ use crate::process::poll;
 /// Where the page is kept, from this crate's folder.
 const FILE: &str = "../../deploy/pixel/what-leaves-the-browser.md";
 
-const COMMAND: &str =
-    "LEADTRAIL_TEST_WRITE=1 cargo xtask test -- -p leadtrail-server --test browser disclosure";
+const COMMAND: &str = "LEADTRAIL_TEST_WRITE=1 cargo xtask test --without postgres -- -p leadtrail-server --test browser disclosure";
 
 /// A field of an event, an example, and what it is for. A field that is not here fails the test: whoever adds one
 /// explains it.
