@@ -79,6 +79,7 @@
   });
 
   const forget = () => {
+    delete state.visitor;
     queue = [];
     bake('lt_visitor=-', 0);
     delete disk.lt;
@@ -88,7 +89,7 @@
 
   /* A text is sent as text/plain, for which no browser asks permission first (preflight). What was refused for good is
    * done with; what met a limit, a fault or no network stays in the queue, under its id. */
-  const transmit = (body) => fetch(endpoint, { method: 'post', body, keepalive: true, credentials: options.credentials })
+  const transmit = (body) => fetch(endpoint, { method: 'post', body, keepalive: 1, credentials: options.credentials })
     .then(({ status }) => {
       if (status != 429 && status < 500) {
         queue = queue.filter((other) => other != body);
@@ -106,7 +107,7 @@
         // By its cookie; as another site of the same owner handed it over in the link (px-plus.js); as it is stored. What
         // the tool that Leadtrail replaces called ppp_visitor stays the same visitor. A new one is called after its first
         // event.
-        [, event.visitor_cookie = event.event_id] = /(?:lt|ppp)_visitor=([\w-]{8,64})/.exec(attempt(() => document.cookie)() + ' ' + location + ' ' + state.visitor) || [];
+        [, , event.visitor_cookie = event.event_id] = /(lt|ppp)_visitor=([\w-]{8,64})/.exec(attempt(() => document.cookie)() + ' ' + location + ' ' + state.visitor) || [];
         bake(state.visitor = 'lt_visitor=' + event.visitor_cookie, 3e7); // 347 days
       }
       event.consent = state.consent;
@@ -194,13 +195,12 @@
       state.consent = name;
       if (granted()) held.splice(0).map(send);
       else {
-        state = { consent: name };
         forget();
         save();
       }
     }
   });
-  leadtrail.version = '1';
+  leadtrail.version = 1;
 
   if (quiet) forget(); // What is there is from before it was asked for.
   hook(window);

@@ -387,10 +387,15 @@ pub fn snippet_with(base: &str, id: &PixelId, consent: ConsentMode, options: &Ta
         ConsentMode::NotRequired => "",
         ConsentMode::Required => r#" data-consent="required""#,
     };
-    let plus =
-        if options.plus.is_empty() { String::new() } else { format!(r#" data-plus="{}""#, options.plus.join(",")) };
+    let plus = if options.plus.is_empty() {
+        String::new()
+    } else {
+        format!(r#" data-plus="{}""#, options.plus.join(","))
+    };
     let Some([core, extension]) = &options.pinned else {
-        return format!(r#"<script src="{base}/static/pixel.js" data-pixel-id="{id}"{consent}{plus} async></script>"#);
+        return format!(
+            r#"<script src="{base}/static/pixel.js" data-pixel-id="{id}"{consent}{plus} async></script>"#
+        );
     };
     let tag = |script: &PinnedTag, attributes: &str| {
         let PinnedTag { path, integrity } = script;

@@ -53,10 +53,10 @@ pub(super) fn check(script: &Script, built: &Built) -> Vec<Violation> {
         violations.push(Violation::new(&path, "made of another source", MEND));
     }
     let forms = [
-        ("br", &built.brotli, unbrotli as fn(&[u8]) -> Result<Vec<u8>>, Some(script.brotli_max)),
-        ("gz", &built.gzip, ungzip, script.gzip_max),
+        ("br", &built.brotli, unbrotli(&built.brotli), Some(script.brotli_max)),
+        ("gz", &built.gzip, ungzip(&built.gzip), script.gzip_max),
     ];
-    for (suffix, packed, unpack, bytes_max) in forms {
+    for (suffix, packed, unpacked, bytes_max) in forms {
         let path = format!("{path}.{suffix}");
         if let Some(bytes_max) = bytes_max
             && packed.len() > bytes_max
@@ -64,7 +64,7 @@ pub(super) fn check(script: &Script, built: &Built) -> Vec<Violation> {
             let problem = format!("{} bytes, {bytes_max} at most", packed.len());
             violations.push(Violation::new(&path, problem, "say it shorter, or let px-plus.js do it"));
         }
-        if unpack(packed).ok().as_ref() != Some(&built.minified) {
+        if unpacked.ok().as_ref() != Some(&built.minified) {
             violations.push(Violation::new(&path, "does not unpack to the script beside it", MEND));
         }
     }

@@ -84,7 +84,8 @@ pub(crate) fn path_of(route: &RouteEntry, key_of_own: &ApiKey, job_of_own: SyncJ
         _ => "demo".to_owned(),
     };
     let file = if route.path.starts_with("/static/docs") { "docs.css" } else { "index.css" };
-    route.path.replace("{id}", &id).replace("{name}", file).replace("{name:.*}", "index.html")
+    let path = route.path.replace("{id}", &id).replace("{name}", file).replace("{hash}", "src");
+    path.replace("{name:.*}", "index.html")
 }
 
 pub(crate) fn request(

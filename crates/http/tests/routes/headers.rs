@@ -49,8 +49,9 @@ fn assert_safe(reply: &Reply, asked: &str) {
     for told in ["server", "x-powered-by", "strict-transport-security"] {
         assert_eq!(reply.header(told), None, "{asked}");
     }
-    let is_for_all_sites = ["/api/track", "/static/p", "/px.js", "/px-plus.js"].iter().any(|at| asked.contains(at))
-        && ![StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_FOUND].contains(&reply.status);
+    let is_for_all_sites =
+        ["/api/track", "/static/p", "/px.js", "/px-plus.js"].iter().any(|at| asked.contains(at))
+            && ![StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_FOUND].contains(&reply.status);
     let may_load = if is_for_all_sites { "cross-origin" } else { "same-origin" };
     assert_eq!(reply.header("cross-origin-resource-policy"), Some(may_load), "{asked}");
 }

@@ -1,5 +1,7 @@
-//! What only a real browser can show. Behind the feature `browser`: `cargo xtask test` provides the Chromium.
+//! What only a real browser can show. Behind the feature `browser`: `cargo xtask test` provides the Chromium, and
+//! the nginx.
 
+mod beyond;
 #[expect(dead_code, reason = "as of `process`")]
 #[path = "../black_box/client.rs"]
 mod client;
