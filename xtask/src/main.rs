@@ -37,7 +37,7 @@ const TASKS: [Task; 9] = [
     Task {
         name: "test",
         arguments: "[--without postgres|browser]… [-- CARGO TEST ARGUMENTS]",
-        summary: "every test, then the search of their logs; provides PostgreSQL and Chromium for itself",
+        summary: "every test, then the search of their logs; provides PostgreSQL, Chromium and nginx for itself",
         run: test::run,
     },
     Task {

@@ -1,6 +1,7 @@
 //! Finds the programs that the tests need, and installs them where that is one command.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,6 +13,13 @@ use crate::{process, workspace};
 /// Debian's postgresql package starts a cluster of its own unless told not to; this file tells it, for as long as the
 /// installation takes.
 const NO_MAIN_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/leadtrail-xtask.conf";
+
+/// Debian's nginx package starts a server for the whole machine unless this file forbids services to start, for as long
+/// as the installation takes.
+const NO_SERVICES: &str = "/usr/sbin/policy-rc.d";
+
+/// Where Debian installs nginx; the search path of others than root does not have it.
+const DEBIAN_NGINX: &str = "/usr/sbin/nginx";
 
 const CHROMIUM_NAMES: [&str; 5] =
     ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"];
@@ -100,6 +108,52 @@ pub(crate) fn chromium() -> Result<PathBuf> {
     may_install("chromium")?;
     install("chromium")?;
     find_chromium().context("the package chromium was installed, but no Chromium runs")
+}
+
+/// An nginx that runs.
+///
+/// # Errors
+/// There is none, and none can be installed; the message has the command to run.
+pub(crate) fn nginx() -> Result<PathBuf> {
+    if let Some(named) = workspace::setting("LEADTRAIL_TEST_NGINX") {
+        let named = PathBuf::from(named);
+        nginx_version(&named).context("LEADTRAIL_TEST_NGINX")?;
+        return Ok(named);
+    }
+    if let Some(found) = find_nginx() {
+        return Ok(found);
+    }
+    may_install("nginx-light")?;
+    install_without_services("nginx-light")?;
+    find_nginx().context("the package nginx-light was installed, but there is no nginx")
+}
+
+fn find_nginx() -> Option<PathBuf> {
+    let debian = Path::new(DEBIAN_NGINX);
+    process::on_path(&["nginx"]).or_else(|| debian.is_file().then(|| debian.to_owned()))
+}
+
+/// What nginx answers to `-v`; it does so on standard error.
+///
+/// # Errors
+/// It cannot be run.
+pub(crate) fn nginx_version(program: &Path) -> Result<String> {
+    let output = Command::new(program).arg("-v").output().with_context(|| program.display().to_string())?;
+    Ok(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+}
+
+fn install_without_services(package: &str) -> Result<()> {
+    let policy = Path::new(NO_SERVICES);
+    if policy.exists() {
+        return install(package);
+    }
+    // 101 is "forbidden by policy".
+    fs::write(policy, "#!/bin/sh\nexit 101\n").context(NO_SERVICES)?;
+    let installed = fs::set_permissions(policy, fs::Permissions::from_mode(0o755))
+        .context(NO_SERVICES)
+        .and_then(|()| install(package));
+    fs::remove_file(policy).context(NO_SERVICES)?;
+    installed
 }
 
 /// A Python that can make virtual environments.

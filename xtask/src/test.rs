@@ -19,6 +19,7 @@ const LIVE: &str = "live";
 
 const POSTGRES_URL: &str = "LEADTRAIL_TEST_POSTGRES_URL";
 const CHROMIUM: &str = "LEADTRAIL_TEST_CHROMIUM";
+const NGINX: &str = "LEADTRAIL_TEST_NGINX";
 
 /// What the caller asked for.
 #[derive(Default, PartialEq, Eq, Debug)]
@@ -91,16 +92,18 @@ fn run_into(asked: &Asked, steps: &mut Steps) -> Result<()> {
     if asked.without_browser {
         steps.leave_out("the tests in a real browser");
     } else {
-        let found = steps.run("a Chromium", || {
-            let chromium = provision::chromium()?;
+        let found = steps.run("a Chromium, and an nginx before the sites that it visits", || {
+            let (chromium, nginx) = (provision::chromium()?, provision::nginx()?);
             eprintln!("{}", provision::version_of(&chromium)?);
-            Ok(chromium)
+            eprintln!("{}", provision::nginx_version(&nginx)?);
+            Ok((chromium, nginx))
         });
-        let Some(found) = found else {
-            steps.leave_out("every test: there is no Chromium");
+        let Some((chromium, nginx)) = found else {
+            steps.leave_out("every test: there is no Chromium or no nginx");
             return Ok(());
         };
-        environment.push((CHROMIUM, found.into()));
+        environment.push((CHROMIUM, chromium.into()));
+        environment.push((NGINX, nginx.into()));
         features.extend(metadata.features_named(BROWSER));
     }
 

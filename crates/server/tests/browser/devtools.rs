@@ -52,6 +52,23 @@ impl Browser {
     pub(crate) fn page(&self) -> Result<Page> {
         let target = connection::http(self.chromium.port(), "PUT", "/json/new?about:blank")?;
         let url = target["webSocketDebuggerUrl"].as_str().with_context(|| format!("no page in {target}"))?;
+        self.attach(url)
+    }
+
+    /// Opens a profile of its own beside the others: cookies, storage and caches are nobody else's.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub(crate) fn visitor(&self) -> Result<Visitor<'_>> {
+        let version = connection::http(self.chromium.port(), "GET", "/json/version")?;
+        let url = version["webSocketDebuggerUrl"].as_str().context("the browser has no address")?;
+        let mut connection = Connection::open(url)?;
+        let created = connection.call("Target.createBrowserContext", &json!({}))?;
+        let context = created["browserContextId"].as_str().context("a context without an id")?.to_owned();
+        Ok(Visitor { browser: self, connection, context })
+    }
+
+    fn attach(&self, url: &str) -> Result<Page> {
         let mut page = Page { connection: Connection::open(url)? };
         for domain in ["Page", "Runtime", "Log", "Network"] {
             page.connection.call(&format!("{domain}.enable"), &json!({}))?;
@@ -79,12 +96,136 @@ impl Browser {
     }
 }
 
+/// Somebody who has visited nothing yet; their pages are closed and their profile removed when dropped.
+pub(crate) struct Visitor<'a> {
+    browser: &'a Browser,
+    connection: Connection,
+    context: String,
+}
+
+impl Visitor<'_> {
+    /// Opens an empty page in a window of its own.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub(crate) fn page(&mut self) -> Result<Page> {
+        let target = self.show("about:blank")?;
+        self.attach(&target)
+    }
+
+    /// Opens a page in a window of its own, and leaves it alone: for one that we are attached to, the browser does not
+    /// prerender others. Answers its id.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub(crate) fn show(&mut self, url: &str) -> Result<String> {
+        let parameters = json!({"url": url, "browserContextId": self.context, "newWindow": true});
+        let created = self.connection.call("Target.createTarget", &parameters)?;
+        created["targetId"].as_str().map(str::to_owned).context("a page without an id")
+    }
+
+    /// Attaches to what shows `url`, where something does.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub(crate) fn page_at(&mut self, url: &str) -> Result<Option<Page>> {
+        self.shown_at(url)?.map(|target| self.attach(&target)).transpose()
+    }
+
+    /// The id of what shows `url`, where something does. What is only prerendered is not shown.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub(crate) fn shown_at(&mut self, url: &str) -> Result<Option<String>> {
+        let targets = self.connection.call("Target.getTargets", &json!({}))?;
+        let is_it = |target: &&Value| {
+            target["browserContextId"] == self.context
+                && target["type"] == "page"
+                && target["subtype"] != "prerender"
+                && target["url"] == url
+        };
+        let found = targets["targetInfos"].as_array().into_iter().flatten().find(is_it);
+        Ok(found.and_then(|target| target["targetId"].as_str()).map(str::to_owned))
+    }
+
+    /// Every cookie there is, those that scripts do not see too.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub(crate) fn cookies(&mut self) -> Result<Vec<Value>> {
+        let mut answer =
+            self.connection.call("Storage.getCookies", &json!({"browserContextId": self.context}))?;
+        Ok(answer["cookies"].as_array_mut().map(std::mem::take).unwrap_or_default())
+    }
+
+    fn attach(&self, target: &str) -> Result<Page> {
+        self.browser
+            .attach(&format!("ws://127.0.0.1:{}/devtools/page/{target}", self.browser.chromium.port()))
+    }
+}
+
+impl Drop for Visitor<'_> {
+    fn drop(&mut self) {
+        let parameters = json!({"browserContextId": self.context});
+        if let Err(error) = self.connection.call("Target.disposeBrowserContext", &parameters) {
+            eprintln!("a visitor does not leave: {error:#}");
+        }
+    }
+}
+
 /// One page (a tab).
 pub(crate) struct Page {
     connection: Connection,
 }
 
 impl Page {
+    /// Asks the protocol itself, for what has no word of its own here.
+    ///
+    /// # Errors
+    /// The browser refuses.
+    pub(crate) fn call(&mut self, method: &str, parameters: &Value) -> Result<Value> {
+        self.connection.call(method, parameters)
+    }
+
+    /// Begins to record what the browser does, with the stacks of scripts; one recording at a time per browser.
+    ///
+    /// # Errors
+    /// Another is under way.
+    pub(crate) fn record(&mut self) -> Result<()> {
+        let categories = ["devtools.timeline", "v8", "disabled-by-default-devtools.timeline.stack"];
+        let parameters = json!({
+            "transferMode": "ReportEvents",
+            "traceConfig": {"recordMode": "recordAsMuchAsPossible", "includedCategories": categories},
+        });
+        self.connection.call("Tracing.start", &parameters).map(drop)
+    }
+
+    /// Ends the recording and answers its events, as
+    /// <https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU> describes them.
+    ///
+    /// # Errors
+    /// Nothing is recorded, or the events do not come.
+    pub(crate) fn recorded(&mut self, at_most: Duration) -> Result<&[Value]> {
+        self.connection.call("Tracing.end", &json!({}))?;
+        let deadline = Instant::now() + at_most;
+        while !self.connection.seen().is_recorded {
+            if Instant::now() > deadline {
+                bail!("the recording does not come within {} s", at_most.as_secs());
+            }
+            self.connection.listen(POLL_EVERY)?;
+        }
+        Ok(&self.connection.seen().recorded)
+    }
+
+    /// What scripts sent so far, whether or not it arrived: the address and the body of each request with a body.
+    ///
+    /// # Errors
+    /// The browser does not answer.
+    pub(crate) fn sent(&mut self) -> Result<&[(String, String)]> {
+        self.catch_up()?;
+        Ok(&self.connection.seen().sent)
+    }
+
     /// Loads `url` and waits for the load event.
     ///
     /// # Errors

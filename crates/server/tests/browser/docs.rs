@@ -48,8 +48,10 @@ fn every_operation_is_listed_and_opens_under_a_policy_that_forbids_all_but_its_o
         "(async () => { for (;;) {
             const closed = document.querySelectorAll('main details:not([open])');
             if (!closed.length) return;
-            closed.forEach(one => { one.open = true; });
-            await new Promise(requestAnimationFrame);
+            await Promise.all([...closed].map(one => new Promise(opened => {
+                one.addEventListener('toggle', opened, { once: true });
+                one.open = true;
+            })));
         } })()",
     )?;
     let text = page.evaluate("document.body.innerText")?.to_string();

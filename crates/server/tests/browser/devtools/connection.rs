@@ -20,6 +20,12 @@ pub(super) struct Seen {
     pub(super) console: Vec<String>,
     pub(super) exceptions: Vec<String>,
     pub(super) dialogs: Vec<String>,
+    /// Address and body of the requests that have a body.
+    pub(super) sent: Vec<(String, String)>,
+    /// The events of a recording.
+    pub(super) recorded: Vec<Value>,
+    /// Whether a recording is complete.
+    pub(super) is_recorded: bool,
 }
 
 pub(super) struct Connection {
@@ -122,6 +128,16 @@ impl Connection {
             "Runtime.exceptionThrown" => {
                 self.seen.exceptions.push(exception_text(&parameters["exceptionDetails"]));
             }
+            "Network.requestWillBeSent" => {
+                let request = &parameters["request"];
+                if let (Some(url), Some(body)) = (request["url"].as_str(), request["postData"].as_str()) {
+                    self.seen.sent.push((url.to_owned(), body.to_owned()));
+                }
+            }
+            "Tracing.dataCollected" => {
+                self.seen.recorded.extend(parameters["value"].as_array().into_iter().flatten().cloned());
+            }
+            "Tracing.tracingComplete" => self.seen.is_recorded = true,
             "Page.javascriptDialogOpening" => {
                 self.seen.dialogs.push(parameters["message"].as_str().unwrap_or_default().to_owned());
                 // The script stands still until somebody answers the dialog.

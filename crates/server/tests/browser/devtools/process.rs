@@ -54,6 +54,8 @@ impl Chromium {
         let log = profile_path.join("stderr.log");
         let mut command = Command::new(&program);
         command.args(FLAGS).arg(format!("--user-data-dir={}", profile_path.display()));
+        // For what no page of ours is attached to when it begins, such as a prerendered page.
+        command.arg(format!("--user-agent={}", user_agent(&program)?));
         if Path::new("/proc/self").metadata()?.uid() == 0 {
             // The sandbox refuses root.
             command.arg("--no-sandbox");
@@ -163,6 +165,18 @@ impl Drop for Chromium {
             eprintln!("ending the browser: {error:#}");
         }
     }
+}
+
+/// What the browser calls itself where it has a window; without one, its name says so.
+fn user_agent(program: &Path) -> Result<String> {
+    let output =
+        Command::new(program).arg("--version").output().with_context(|| program.display().to_string())?;
+    let version = String::from_utf8_lossy(&output.stdout);
+    let major = version.split_whitespace().find_map(|word| word.split_once('.')?.0.parse::<u32>().ok());
+    let major = major.with_context(|| format!("no version in `{version}`"))?;
+    Ok(format!(
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{major}.0.0.0 Safari/537.36"
+    ))
 }
 
 /// Whether a process runs. One that ended and that nobody has asked for yet has no program any more.
