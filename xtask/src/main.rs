@@ -33,7 +33,7 @@ struct Task {
     run: fn(&[String]) -> Result<()>,
 }
 
-const TASKS: [Task; 9] = [
+const TASKS: [Task; 10] = [
     Task {
         name: "test",
         arguments: "[--without postgres|browser]… [-- CARGO TEST ARGUMENTS]",
