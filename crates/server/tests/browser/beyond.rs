@@ -10,7 +10,7 @@ use crate::devtools::{Browser, Page};
 use crate::process::{Home, PATIENCE, Service};
 
 /// Serves this head and body under every path of a host of its own. Ends with the tests.
-fn site(head: String, body: &'static str) -> Result<String> {
+fn site(head: &str, body: &'static str) -> Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let port = listener.local_addr()?.port();
     let page = format!("<!doctype html><title>A site</title><link rel=icon href=data:,>{head}{body}");
@@ -77,14 +77,14 @@ fn a_page_that_pins_the_scripts_gets_these_and_no_others() -> Result<()> {
     assert_eq!(tags.matches("integrity=\"sha384-").count(), 2, "{tags}");
     let browser = Browser::launch()?;
     let mut page = browser.page()?;
-    page.goto(&site(tags.clone(), "")?)?;
+    page.goto(&site(&tags, "")?)?;
     page.wait_until("window.leadtrail && leadtrail.plus", PATIENCE)?;
     wait_for_line(&mut service, &["page view", "http://site.test"])?;
     is_quiet(&mut page)?;
 
     let forged = tags.replace("integrity=\"sha384-", "integrity=\"sha384-AAAA");
     let mut page = browser.page()?;
-    page.goto(&site(forged, "")?)?;
+    page.goto(&site(&forged, "")?)?;
     assert_eq!(page.evaluate("typeof leadtrail")?, "undefined", "the browser checks the hash");
     Ok(())
 }
@@ -95,7 +95,7 @@ fn a_booking_in_a_frame_is_a_lead_if_the_frame_is_who_it_says() -> Result<()> {
     let (mut service, tags) = service_and_tags(&home, &["--plus", "embeds"])?;
     let browser = Browser::launch()?;
     let mut page = browser.page()?;
-    page.goto(&site(tags, "")?)?;
+    page.goto(&site(&tags, "")?)?;
     page.wait_until("window.leadtrail && leadtrail.plus", PATIENCE)?;
     for stranger in ["https://meetings.hubspot.com.evil.example", "http://meetings.hubspot.com", "null"] {
         receive(&mut page, stranger, &booking("forged@example.com"))?;
@@ -124,7 +124,7 @@ fn links_are_told_and_hidden_fields_filled_where_they_are_asked_for() -> Result<
         }, 100));</script>";
     let browser = Browser::launch()?;
     let mut page = browser.page()?;
-    page.goto(&format!("{}/?utm_source=google&utm_medium=cpc&gclid=click-1", site(tags, body)?))?;
+    page.goto(&format!("{}/?utm_source=google&utm_medium=cpc&gclid=click-1", site(&tags, body)?))?;
     page.wait_until("document.forms[1]?.elements.gclid.value === 'click-1'", PATIENCE)?;
     let filled = "Array.from(document.forms[0].elements, (input) => input.value).join()";
     let filled = page.evaluate(filled)?;
