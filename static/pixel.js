@@ -104,10 +104,10 @@
   const send = (event) => {
     if (granted() || event.event_type == 'form_submit') {
       if (granted() && !quiet) {
-        // By its cookie; as another site of the same owner handed it over in the link (px-plus.js); as it is stored. What
-        // the tool that Leadtrail replaces called ppp_visitor stays the same visitor. A new one is called after its first
+        // By its cookie; as another site of the same owner handed it over in the link (px-plus.js), where there is a page
+        // that it was clicked on: a link that is passed on must not make two people one; as it is stored. What the tool that Leadtrail replaces called ppp_visitor stays the same visitor. A new one is called after its first
         // event.
-        [, , event.visitor_cookie = event.event_id] = /(lt|ppp)_visitor=([\w-]{8,64})/.exec(attempt(() => document.cookie)() + ' ' + location + ' ' + state.visitor) || [];
+        [, , event.visitor_cookie = event.event_id] = /(lt|ppp)_visitor=([\w-]{8,64})/.exec(attempt(() => document.cookie)() + ' ' + (referrer && location) + ' ' + state.visitor) || [];
         bake(state.visitor = 'lt_visitor=' + event.visitor_cookie, 3e7); // 347 days
       }
       event.consent = state.consent;

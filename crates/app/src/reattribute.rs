@@ -309,13 +309,12 @@ impl Reattribution {
         visitors.push(lead.visitor_id);
         let mut revisions = Vec::with_capacity(visitors.len());
         for id in visitors {
-            let revision = match known.get(&id) {
-                Some(revision) => revision.clone(),
-                None => {
-                    let revision = self.revision(judge, id).await?.map(|(_, revision)| Arc::new(revision));
-                    known.insert(id, revision.clone());
-                    revision
-                }
+            let revision = if let Some(revision) = known.get(&id) {
+                revision.clone()
+            } else {
+                let revision = self.revision(judge, id).await?.map(|(_, revision)| Arc::new(revision));
+                known.insert(id, revision.clone());
+                revision
             };
             let Some(revision) = revision else {
                 report.leave_alone(id);
@@ -447,13 +446,9 @@ impl Report {
 pub fn described(touch: &Touch) -> String {
     let Attribution { source, medium, campaign, channel } = touch.attribution();
     let parts: Vec<String> = [source, medium, campaign].into_iter().flatten().collect();
-    let mut text = if parts.is_empty() { touch.kind.as_str().to_owned() } else { parts.join(" / ") };
-    if let Some(channel) = channel {
-        text.push_str(&format!(" [{channel}]"));
-    }
-    for id in &touch.click_ids {
-        text.push_str(&format!(" +{}", id.parameter));
-    }
-    text.push_str(&format!(" (by {}, rules {})", touch.kind.as_str(), touch.rules_version));
-    text
+    let from = if parts.is_empty() { touch.kind.as_str().to_owned() } else { parts.join(" / ") };
+    let channel = channel.map(|channel| format!(" [{channel}]")).unwrap_or_default();
+    let click_ids: Vec<String> = touch.click_ids.iter().map(|id| format!(" +{}", id.parameter)).collect();
+    let click_ids = click_ids.concat();
+    format!("{from}{channel}{click_ids} (by {}, rules {})", touch.kind.as_str(), touch.rules_version)
 }

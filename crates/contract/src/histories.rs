@@ -113,12 +113,12 @@ async fn a_history_tells_all_that_is_stored_of_a_visitor_in_its_order(stores: &S
     commit(stores, &tenant.visitor(2).arrives(3)).await;
     let session = |opened: u32, source| {
         let new = visitor.new_session(opened, source);
-        let stored = StoredSession {
+        let as_kept = StoredSession {
             pixel_id: new.pixel_id,
             opening_event_id: new.opening_event_id,
             attribution: new.attribution,
         };
-        (new.id, stored)
+        (new.id, as_kept)
     };
     let expected = History {
         visitor_id: visitor.id,

@@ -63,7 +63,7 @@ pub struct Event {
     /// The site's own properties, and under [`HISTORY_PREFIX`] what the replaced tool's script remembers of an earlier
     /// visit: 30 at most, 2 KiB together.
     pub props: BTreeMap<String, Prop>,
-    /// The site's own value of the event; finite, no currency.
+    /// The site's own value of the event, or else the number that its property `value` is; finite, no currency.
     pub value: Option<f64>,
     /// What the visitor said about being recognised.
     pub consent: Option<Consent>,

@@ -634,6 +634,7 @@ pub(crate) struct WhyArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line are read by their names")]
 pub(crate) struct ReattributeArgs {
     /// The project's id or slug
     #[arg(long, required_unless_present = "all", conflicts_with = "all")]

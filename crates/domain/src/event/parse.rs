@@ -137,6 +137,7 @@ impl Event {
         let (id, original_id) = id_of(raw, context);
         // What an earlier visit said would link the two.
         let history = if unlinked { Vec::new() } else { history_of(raw, &signals) };
+        let props = props_of(raw.props.iter().flatten().chain(&history));
         let event = Event {
             id,
             original_id,
@@ -158,8 +159,11 @@ impl Event {
             viewport: raw.viewport.and_then(size_of),
             screen: raw.screen.and_then(size_of),
             language: raw.text("language").and_then(|tag| text::clean(tag, LANGUAGE_CHARS_MAX)),
-            props: props_of(raw.props.iter().flatten().chain(&history)),
-            value: raw.scalar("value").to_number(),
+            value: raw.scalar("value").to_number().or_else(|| match props.get("value") {
+                Some(Prop::Number(value)) => Some(*value),
+                Some(Prop::Bool(_) | Prop::Text(_)) | None => None,
+            }),
+            props,
             consent,
             client: client_of(&context.client, settings, unlinked),
         };
@@ -632,6 +636,14 @@ mod tests {
         assert_eq!(of("", "https://checkout.stripe.com/c/pay"), Arrival::Internal);
         assert_eq!(of("", "https://notstripe.com/"), external(TouchKind::Referrer, Some("notstripe.com")));
         assert_eq!(of("", "nonsense"), Arrival::Direct);
+    }
+
+    #[test]
+    fn the_value_is_that_of_the_event_and_otherwise_that_of_the_property() {
+        let value = |body: &str| parse_page_view(body).event.value;
+        assert_eq!(value(r#","value":2,"props":{"value":3}"#), Some(2.0));
+        assert_eq!(value(r#","value":null,"props":{"value":3.5}"#), Some(3.5));
+        assert_eq!(value(r#","props":{"value":"much"}"#), None);
     }
 
     #[test]

@@ -63,34 +63,34 @@ async fn all_projects(stores: &Stores) -> anyhow::Result<Vec<Project>> {
 }
 
 fn described(report: &Report) -> String {
-    let mut text = String::new();
+    let mut lines: Vec<String> = Vec::new();
     for detail in &report.details {
         match detail {
             Detail::Visitor { id, touches, sessions } => {
-                text.push_str(&format!("visitor {id}\n"));
-                touches.iter().for_each(|change| text.push_str(&touch(change)));
-                sessions.iter().for_each(|change| text.push_str(&session(change)));
+                lines.push(format!("visitor {id}"));
+                lines.extend(touches.iter().flat_map(touch));
+                lines.extend(sessions.iter().map(session));
             }
             Detail::Lead { id, event_id, touches } => {
-                text.push_str(&format!("lead {id} (event {event_id})\n"));
-                touches.iter().for_each(|change| text.push_str(&lead(change)));
+                lines.push(format!("lead {id} (event {event_id})"));
+                lines.extend(touches.iter().map(lead));
             }
         }
     }
     if report.details_left_out > 0 {
-        text.push_str(&format!("and {} more (--details)\n", report.details_left_out));
+        lines.push(format!("and {} more (--details)", report.details_left_out));
     }
     if report.left_alone > 0 {
         let named: Vec<String> = report.left_alone_visitors.iter().map(ToString::to_string).collect();
-        text.push_str(&format!(
-            "left as they are, for having too many events or changing all the time: {} ({})\n",
+        lines.push(format!(
+            "left as they are, for having too many events or changing all the time: {} ({})",
             report.left_alone,
             named.join(", ")
         ));
     }
     let would = if report.dry_run { "would change" } else { "changed" };
-    text.push_str(&format!(
-        "{}: {would} {} (touches: {} added, {} removed, {} changed; {})\n",
+    lines.push(format!(
+        "{}: {would} {} (touches: {} added, {} removed, {} changed; {})",
         counted(report.visitors, "visitor"),
         report.visitors_changed,
         report.touches_added,
@@ -98,27 +98,22 @@ fn described(report: &Report) -> String {
         report.touches_changed,
         counted(report.sessions_changed, "session"),
     ));
-    text.push_str(&format!("{}: {would} {}", counted(report.leads, "lead"), report.leads_changed));
+    lines.push(format!("{}: {would} {}", counted(report.leads, "lead"), report.leads_changed));
     if report.requeued > 0 {
-        text.push_str(&format!("\n{} will tell the CRM again", counted(report.requeued, "job")));
+        lines.push(format!("{} will tell the CRM again", counted(report.requeued, "job")));
     }
-    text
+    lines.join("\n")
 }
 
-fn touch(change: &TouchChange) -> String {
+fn touch(change: &TouchChange) -> Vec<String> {
     let at = shown_at(change.at);
-    match (&change.before, &change.after) {
-        (Some(before), None) => format!("  - {at}  {before}\n"),
-        (None, Some(after)) => format!("  + {at}  {after}\n"),
-        (before, after) => {
-            let [before, after] = [before, after].map(|text| text.as_deref().unwrap_or_default());
-            format!("  - {at}  {before}\n  + {at}  {after}\n")
-        }
-    }
+    let line = |sign, text: &String| format!("  {sign} {at}  {text}");
+    let before = change.before.as_ref().map(|text| line('-', text));
+    before.into_iter().chain(change.after.as_ref().map(|text| line('+', text))).collect()
 }
 
 fn session(change: &SessionChange) -> String {
-    format!("    session {}: {} → {}\n", change.id, source(&change.before), source(&change.after))
+    format!("    session {}: {} → {}", change.id, source(&change.before), source(&change.after))
 }
 
 fn source(attribution: &Attribution) -> String {
@@ -129,5 +124,5 @@ fn source(attribution: &Attribution) -> String {
 
 fn lead(change: &LeadChange) -> String {
     let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
-    format!("    {}: {} → {}\n", change.touch, text(&change.before), text(&change.after))
+    format!("    {}: {} → {}", change.touch, text(&change.before), text(&change.after))
 }
