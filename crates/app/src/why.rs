@@ -34,6 +34,7 @@ pub enum Subject {
 
 /// Why a lead is attributed as it is.
 #[derive(Clone, PartialEq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Why {
     /// The lead.
     pub lead_id: LeadId,
@@ -63,6 +64,7 @@ pub struct Why {
 
 /// Events that are no touches, for one reason.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Ignored {
     /// Why, for people.
     pub why: String,
@@ -76,6 +78,7 @@ pub struct Ignored {
 
 /// How one model shares the credit for a lead.
 #[derive(Clone, PartialEq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ModelCredits {
     /// The model.
     pub model: Model,
@@ -87,6 +90,7 @@ pub struct ModelCredits {
 
 /// A touch's share.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Credit {
     /// The event that carried the touch.
     pub event_id: EventId,
@@ -96,6 +100,7 @@ pub struct Credit {
 
 /// A touch as it is shown.
 #[derive(Clone, PartialEq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TouchShown {
     /// When.
     pub at: Timestamp,

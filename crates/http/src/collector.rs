@@ -7,7 +7,7 @@ use leadtrail_app::accounts::Accounts;
 use leadtrail_app::ingest::Ingest;
 use leadtrail_app::pixel_check::PixelChecks;
 use leadtrail_app::pixels::Pixels;
-use leadtrail_domain::ports::{Clock, Enrich, Keys, Maintenance, Projects, SyncJobs};
+use leadtrail_domain::ports::{Clock, Enrich, Journeys, Keys, Maintenance, Projects, SyncJobs};
 use url::Url;
 
 use crate::client_address::Proxies;
@@ -28,6 +28,8 @@ pub struct Collector {
     pub keys: Arc<dyn Keys>,
     /// The queue of what the CRM is still to be told.
     pub jobs: Arc<dyn SyncJobs>,
+    /// What led to a lead.
+    pub journeys: Arc<dyn Journeys>,
     /// The CRM connections, and how each stands.
     pub accounts: Arc<Accounts>,
     /// Who asks, by the keys presented.

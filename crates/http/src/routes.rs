@@ -12,6 +12,7 @@ mod projects;
 mod scripts;
 mod sync;
 mod track;
+mod why;
 
 use std::future::ready;
 
@@ -412,6 +413,7 @@ const TABLE: &[Described] = &[
         |asked| Box::pin(sync::health(asked)),
         &sync::HEALTH,
     ),
+    by_key(Verb::Read, "/api/why", SYNC, Reach::View, |asked| Box::pin(why::show(asked)), &why::SHOW),
     by_key(
         Verb::Read,
         "/api/crm/verify",

@@ -36,7 +36,7 @@ struct HealthBody {
     health: Health,
 }
 
-const IN_QUESTION: Parameter = Parameter {
+pub(super) const IN_QUESTION: Parameter = Parameter {
     name: "project",
     about: "The project's id or slug; a key that is bound to a project means that.",
     schema: |_schemas| json!({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}),
@@ -200,7 +200,7 @@ async fn shown(asked: &Asked, job: SyncJob) -> Answer {
 }
 
 /// The project that the query names, or the only one in view.
-async fn in_question(asked: &Asked) -> Result<Option<Project>, Problem> {
+pub(super) async fn in_question(asked: &Asked) -> Result<Option<Project>, Problem> {
     let query = asked.request.query_string();
     let named = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "project");
     match (named, asked.view()) {
@@ -250,6 +250,6 @@ fn filter(query: &str) -> Result<JobFilter, Problem> {
     if problems.is_empty() { Ok(filter) } else { Err(Problem::Invalid(problems)) }
 }
 
-fn one(field: &str, problem: &str) -> Problem {
+pub(super) fn one(field: &str, problem: &str) -> Problem {
     Problem::Invalid(vec![FieldProblem::new(field, problem)])
 }

@@ -250,6 +250,9 @@ impl World {
             add("GET", path, 200, format!("{path}?project=demo"));
             add("GET", path, 422, format!("{path}?project=nowhere"));
         }
+        let why = "/api/why";
+        add("GET", why, 200, format!("{why}?project=demo&email=a%40x.example"));
+        add("GET", why, 422, format!("{why}?project=demo"));
         let connection = "/api/projects/{id}/connection";
         add("GET", connection, 200, self.there(connection, "demo"));
         add("DELETE", connection, 200, self.there(connection, "changed"));

@@ -133,6 +133,7 @@ impl Service {
             projects: store.clone(),
             keys: store.clone(),
             jobs: store.clone(),
+            journeys: store.clone(),
             accounts: Arc::new(accounts(&store, setup.connections)),
             access: Access::new(store.clone()),
             enrich: KNOWLEDGE.clone(),

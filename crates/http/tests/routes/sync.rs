@@ -102,6 +102,31 @@ async fn a_job_is_held_replayed_and_skipped_and_says_who_did_it() {
 }
 
 #[tokio::test]
+async fn a_lead_is_explained_to_the_keys_of_its_project_by_person_or_event() {
+    let (service, secret) = service().await;
+    service.add_job(service.project, "demo", "a@x.example").await;
+    let by_person = got(&service, &secret, "/api/why?email=A%40x.example").await;
+    let lead = &by_person["data"][0];
+    assert_eq!((by_person["data"].as_array().unwrap().len(), &lead["email"]), (1, &json!("a@x.example")));
+    assert_eq!((&lead["job"]["status"], lead["models"].as_array().unwrap().len()), (&json!("pending"), 6));
+    let event = lead["event_id"].as_str().unwrap();
+    assert_eq!(got(&service, &secret, &format!("/api/why?event_id={event}")).await, by_person);
+    assert_eq!(got(&service, &secret, "/api/why?email=b%40x.example").await, json!({"data": []}));
+    let all = service.add_key(2, &[Scope::Sync], None).await;
+    assert_eq!(got(&service, &all, "/api/why?project=demo&email=a%40x.example").await, by_person);
+    for query in [
+        "",
+        "?project=demo",
+        "?project=demo&email=nobody",
+        "?email=a%40x.example",
+        "?project=other&email=a%40x.example",
+    ] {
+        let reply = ask(&service, &all, Method::GET, &format!("/api/why{query}")).await;
+        assert_eq!(reply.status, StatusCode::UNPROCESSABLE_ENTITY, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn the_health_of_a_queue_is_a_score_with_its_parts() {
     let (service, secret) = service().await;
     service.add_job(service.project, "demo", "a@x.example").await;

@@ -104,6 +104,7 @@ impl Service {
             projects: Arc::clone(&stores.projects),
             keys: Arc::clone(&stores.keys),
             jobs: Arc::clone(&stores.jobs),
+            journeys: Arc::clone(&stores.journeys),
             accounts: Arc::clone(&accounts),
             access: Access::new(Arc::clone(&stores.keys)),
             enrich: knowledge.clone(),

@@ -1,0 +1,73 @@
+//! `/api/why`.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use leadtrail_app::why::{self, Subject, Why};
+use leadtrail_domain::id::EventId;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
+use url::form_urlencoded;
+
+use super::sync::{IN_QUESTION, in_question, one};
+use crate::asked::{Answer, Asked};
+use crate::description::{Answer as Described, Operation, Parameter, Tag, read, written};
+use crate::problem::Problem;
+
+/// The leads in question, newest first.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "WhyAnswer")]
+struct Body {
+    /// Each with why it is attributed as it is; 20 of a person at most.
+    data: Vec<Why>,
+}
+
+pub(super) const SHOW: Operation = Operation {
+    id: "why",
+    tag: Tag::Sync,
+    summary: "Why a lead is attributed as it is",
+    detail: "The touches in their order, what was no touch and why, the credit by each model, and what the CRM was told. \
+             Asked for a person's e-mail address or for the event that made the lead.",
+    path: None,
+    query: &[
+        IN_QUESTION,
+        Parameter {
+            name: "email",
+            about: "The leads of the person with this e-mail address.",
+            schema: |_schemas| json!({"type": "string", "format": "email"}),
+        },
+        Parameter { name: "event_id", about: "The lead that this event made.", schema: read::<EventId> },
+    ],
+    body: None,
+    answers: &[Described::json(StatusCode::OK, "The leads; none where nobody is known.", written::<Body>)],
+};
+
+pub(super) async fn show(asked: Asked) -> Answer {
+    let subject = subject(asked.request.query_string())?;
+    let project = in_question(&asked).await?.ok_or_else(|| one("project", "is required with this key"))?;
+    let collector = &asked.state.collector;
+    let data = why::why(
+        collector.journeys.as_ref(),
+        collector.jobs.as_ref(),
+        asked.projects(),
+        &collector.accounts,
+        &project,
+        &subject,
+    )
+    .await?;
+    Ok(HttpResponse::Ok().json(Body { data }))
+}
+
+fn subject(query: &str) -> Result<Subject, Problem> {
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match name.as_ref() {
+            "email" => {
+                let email = value.parse().map_err(|_not_one| one("email", "is not an e-mail address"))?;
+                return Ok(Subject::Email(email));
+            }
+            "event_id" => return Ok(Subject::Event(EventId::of_text(&value))),
+            _ => {}
+        }
+    }
+    Err(one("email", "is required, or `event_id`"))
+}
