@@ -5,12 +5,10 @@
  * Attributes
  *   data-pixel-id   which pixel; the only one that is needed
  *   data-endpoint   where events go, such as a path of the site's own host; default: `../api/track` from this script
- *   data-fields     further form fields by name, comma-separated; the pixel's settings must list them too
+ *   data-fields     further form fields by name, with commas and no spaces; the pixel's settings must list them too
  *   data-consent    "required": nothing is stored, and page views wait in memory, until leadtrail('consent', 'granted')
  *   data-gpc        "ignore": Global Privacy Control changes nothing here (the server has its own word on it)
  *   data-once       counts a path with its query once per tab
- *   data-credentials "include": cookies travel to a tracker on another host of the same site, whose answer may then
- *                   set the visitor's cookie (a tracker behind the site's own host needs nothing)
  *   data-plus       what of px-plus.js is wanted; it is loaded only then, on localhost, and by ?px_debug
  * Calls
  *   leadtrail('event', name, props)            an event of the site's own
@@ -44,7 +42,7 @@
   /* ---- What may be kept in the browser, and where ---- */
 
   const endpoint = options.endpoint || new URL('../api/track', script.src);
-  const quiet = navigator.globalPrivacyControl && !options.gpc;
+  const quiet = navigator.globalPrivacyControl && !/ig/.test(options.gpc);
 
   /* Objects take the place of storage that the browser refuses. A first visit has nothing to parse: also in order. */
   let disk = {};
@@ -89,7 +87,7 @@
 
   /* A text is sent as text/plain, for which no browser asks permission first (preflight). What was refused for good is
    * done with; what met a limit, a fault or no network stays in the queue, under its id. */
-  const transmit = (body) => fetch(endpoint, { method: 'post', body, keepalive: 1, credentials: options.credentials })
+  const transmit = (body) => fetch(endpoint, { method: 'post', body, keepalive: 1 })
     .then(({ status }) => {
       if (status != 429 && status < 500) {
         queue = queue.filter((other) => other != body);
@@ -107,10 +105,11 @@
         // By its cookie; as another site of the same owner handed it over in the link (px-plus.js), where there is a page
         // that it was clicked on: a link that is passed on must not make two people one; as it is stored. What the tool that Leadtrail replaces called ppp_visitor stays the same visitor. A new one is called after its first
         // event.
-        [, , event.visitor_cookie = event.event_id] = /(lt|ppp)_visitor=([\w-]{8,64})/.exec(attempt(() => document.cookie)() + ' ' + (referrer && location) + ' ' + state.visitor) || [];
+        [, , event.visitor_cookie = event.event_id] = /\b(lt|ppp)_visitor=([\w-]{8,64})/.exec(attempt(() => document.cookie)() + ' ' + (referrer && location) + ' ' + state.visitor) || [];
         bake(state.visitor = 'lt_visitor=' + event.visitor_cookie, 3e7); // 347 days
       }
-      event.consent = state.consent;
+      // Said to the server too, which must link nothing that is sent before consent.
+      event.consent = granted() ? state.consent : 'denied';
       const body = JSON.stringify(event);
       // Queued before it is sent: a form is often followed by the next page at once, and the answer is then lost.
       queue = [...queue, body].slice(-20);
@@ -131,8 +130,8 @@
     page_url: last,
     referrer_url: referrer,
     page_title: document.title,
-    viewport: { width: innerWidth, height: innerHeight },
     screen: { width: screen.width, height: screen.height },
+    viewport: { width: innerWidth, height: innerHeight },
     ...more,
   });
 
@@ -153,18 +152,18 @@
   /* ---- Forms ---- */
 
   /* Whole names, as on the server, which decides: `emailing_frequency` is no address. `contact[email]` is `email`. */
-  const allowed = RegExp('(^|\\[)((your|first|f|given|last|l|family|full|sur)?[-_ ]?(name|(e[-_]?)?mail([-_]?address)?)|' + ('' + options.fields).replace(/,/g, '|') + ')]?$', 'i');
+  const allowed = RegExp('(^|\\[)((your|first|f|given|last|l|family|full|sur)?[-_ ]?(name|e?[-_]?mail[-_]?(address)?)|' + ('' + options.fields).replace(/,/g, '|') + ')]?$', 'i');
   let recent;
 
   const submitted = attempt((form) => {
     const mark = form.dataset.pxForm;
     const form_data = {};
-    for (const { type, name, id, value, checked } of form) {
+    for (const { type, name, id, value, checked } of form.elements) {
       const [, , key = type == 'email' && type] = allowed.exec(name || id) || [];
       if (/pas/.test(type) && !mark) return;
       // By its first letter: date, email, number, search, select, tel, text, textarea, url. Never password, hidden, file.
       // 13 digits and more may be a payment card.
-      if (key && (/^[denstu]/.test(type) || checked) && !form_data[key] && !/(\d\W?){13}/.test(value)) form_data[key] = value;
+      if (key && (/^[denstu]/.test(type) || checked) && !form_data[key] && !/(\d\W*){13}/.test(value)) form_data[key] = value;
     }
     const key = JSON.stringify(form_data);
     // Without an address it is a search box, or the like. The same content within 5 s is the same form, on whichever
@@ -180,15 +179,15 @@
    * check or to keep a draft fires it as well. Frames have events and prototypes of their own; those of other origins
    * throw. That a frame has loaded is told to its document only, and it may be another page each time. */
   const hook = attempt((frame) => {
-    on('submit', (event) => submitted(event.target), frame);
     on('load', (event) => hook(event.target.contentWindow), frame.document);
+    on('submit', (event) => submitted(event.target), frame);
     after(frame.HTMLFormElement.prototype, 'submit', submitted);
     Array.from(frame, hook);
   });
 
   /* ---- The page's side ---- */
 
-  window.leadtrail = attempt((call, name, props) => {
+  leadtrail = attempt((call, name, props) => {
     if (call == 'event') track(name, { props });
     else if (call != 'consent') track(call, { form_data: { email: name, ...props } });
     else {
@@ -204,13 +203,13 @@
 
   if (quiet) forget(); // What is there is from before it was asked for.
   hook(window);
-  after(history, 'pushState', later);
-  after(history, 'replaceState', later);
-  on('popstate', later);
   on('pageshow', (event) => event.persisted && moved(1)); // back from the back-forward cache
   setInterval(flush, 1e4);
 
   const start = () => {
+    after(history, 'pushState', later);
+    after(history, 'replaceState', later);
+    on('popstate', later);
     flush();
     moved(1);
     (early.q || []).map((call) => leadtrail(...call));

@@ -23,7 +23,7 @@
   const start = attempt(() => {
     const core = window.leadtrail;
     const { pixelId, endpoint, consent, plus = '', cross = '' } = Object.assign(
-      {}, ...Array.from(document.querySelectorAll('[data-pixel-id],[data-plus],[data-cross]'), (tag) => ({ ...tag.dataset })),
+      {}, ...Array.from(document.querySelectorAll('script[data-pixel-id],script[data-cross],script[data-plus]'), (tag) => ({ ...tag.dataset })),
     );
     if (core.plus) return;
     core.plus = 1;
@@ -71,12 +71,13 @@
     /* ---- Links ---- */
 
     const others = cross.split(',');
-    const clicked = ({ target }) => {
-      const link = target.closest('a[href]');
+    const clicked = ({ target, button }) => {
+      // Not the right button's: in its menu the address may be copied. Without a link what follows throws, and is done.
+      const link = button < 2 && target.closest('a[href]');
       const { protocol, hostname, pathname, search } = link;
       const address = link.href.split(/[?#]/)[0];
       // With the click, not before: an address that is copied, or read by a robot, names nobody.
-      if (others.includes(hostname) && visitor()) link.search = search + (search ? '&' : '?') + 'lt_visitor=' + visitor();
+      if (hostname && visitor() && others.includes(hostname)) link.search = search + (search ? '&' : '?') + 'lt_visitor=' + visitor();
       if (/links/.test(plus)) {
         if (/^(mailto|tel):/.test(protocol)) event(protocol.slice(0, -1), { url: address });
         else if (link.download || /\.(pdf|zip|gz|dmg|exe|msi|csv|docx?|xlsx?|pptx?|mp[34])$/i.test(pathname)) event('download', { url: address });

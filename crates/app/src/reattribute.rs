@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use leadtrail_domain::id::{EventId, LeadId, PixelId, ProjectId, SessionId, SyncJobId, VisitorId};
+use leadtrail_domain::id::{EventId, LeadId, PixelId, ProjectId, SessionId, VisitorId};
 use leadtrail_domain::lead::Lead;
 use leadtrail_domain::ports::{Clock, Histories, JobAction, Page, Projects, StoreError, SyncJobs};
 use leadtrail_domain::project::{PixelContext, Project};
@@ -21,6 +21,8 @@ use serde::Serialize;
 
 /// How many visitors or leads are read at a time.
 const PAGE: u32 = 200;
+/// How many browsers may have given an e-mail whose leads are decided anew. More have none but test addresses.
+const PERSON_VISITORS_MAX: u32 = 100;
 /// How often a visitor that changes meanwhile is taken again.
 const STALE_RETRIES_MAX: u32 = 10;
 /// How many of those that were left alone are named.
@@ -31,7 +33,8 @@ const LEFT_ALONE_NAMED_MAX: usize = 20;
 pub struct Wish {
     /// Nothing is written.
     pub dry_run: bool,
-    /// Changed leads are told to the CRM again. Not those whose job a human holds.
+    /// Changed leads are told to the CRM again where they are what it was told, or is being told. Not those whose job a
+    /// human holds or skipped, nor where nobody was written: such a job is replayed by hand.
     pub requeue: bool,
     /// Where to go on; `None`: at the beginning.
     pub from: Option<Position>,
@@ -99,10 +102,12 @@ pub struct Report {
     pub leads: u64,
     /// Those whose touches differ.
     pub leads_changed: u64,
-    /// Jobs that will tell the CRM again.
+    /// Jobs that will tell the CRM again, where no newer one has by then.
     pub requeued: u64,
-    /// How many visitors and leads were left as they are, because a visitor has too many events or does not stop
-    /// changing.
+    /// Jobs that were being worked on and may tell what was before: to be replayed by hand.
+    pub worked_on: u64,
+    /// How many visitors and leads were left as they are, because a visitor has too many events, a person
+    /// too many browsers, or a visitor does not stop changing.
     pub left_alone: u64,
     /// Some of their visitors.
     pub left_alone_visitors: Vec<VisitorId>,
@@ -230,9 +235,8 @@ impl Reattribution {
             let Some(last) = page.last().map(|lead| lead.id) else { return Ok(report) };
             // People come back: each of their visitors is read once a page.
             let mut known = BTreeMap::new();
-            let mut requeued = BTreeSet::new();
             for lead in page {
-                self.lead(&judge, &lead, wish, &mut known, &mut requeued, &mut report).await?;
+                self.lead(&judge, &lead, wish, &mut known, &mut report).await?;
             }
             after = Some(last);
             progress(Position::Lead(after), &report);
@@ -301,11 +305,15 @@ impl Reattribution {
         lead: &Lead,
         wish: &Wish,
         known: &mut BTreeMap<VisitorId, Option<Arc<Revision>>>,
-        requeued: &mut BTreeSet<SyncJobId>,
         report: &mut Report,
     ) -> Result<(), StoreError> {
         report.leads += 1;
-        let mut visitors = self.histories.visitors_of(judge.project, &lead.email.hash()).await?;
+        let mut visitors =
+            self.histories.visitors_of(judge.project, &lead.email.hash(), PERSON_VISITORS_MAX + 1).await?;
+        if u32::try_from(visitors.len()).is_ok_and(|visitors| visitors > PERSON_VISITORS_MAX) {
+            report.leave_alone(lead.visitor_id);
+            return Ok(());
+        }
         visitors.push(lead.visitor_id);
         let mut revisions = Vec::with_capacity(visitors.len());
         for id in visitors {
@@ -332,23 +340,28 @@ impl Reattribution {
             return Ok(());
         }
         self.histories.revise_lead(judge.project, &revised).await?;
-        if let Some(job) = lead.job_id.filter(|job| wish.requeue && requeued.insert(*job))
-            && self.requeue(judge.project, job).await?
-        {
-            report.requeued += 1;
+        if wish.requeue {
+            self.requeue(judge.project, lead, report).await?;
         }
         Ok(())
     }
 
-    /// Has a job tell the CRM anew. `false` for one that a human holds, or that is erased.
-    async fn requeue(&self, project: ProjectId, id: SyncJobId) -> Result<bool, StoreError> {
-        match self.jobs.job(project, id).await? {
-            Some(job) if !matches!(job.status, JobStatus::Held | JobStatus::Erased) => {
-                let note = format!("attributed anew by the rules of version {RULES_VERSION}");
-                self.jobs.act(project, id, JobAction::Replay, self.clock.now(), &note).await
-            }
-            Some(_) | None => Ok(false),
+    /// Has the job that was built from a lead tell the CRM anew. One that is not frozen yet will be built from the lead as
+    /// it is now; one that a newer lead joined tells of that.
+    async fn requeue(&self, project: ProjectId, lead: &Lead, report: &mut Report) -> Result<(), StoreError> {
+        let Some(id) = lead.job_id else { return Ok(()) };
+        let Some(job) = self.jobs.job(project, id).await? else { return Ok(()) };
+        let is_told = matches!(job.status, JobStatus::Synced | JobStatus::Pending);
+        if !is_told || job.wanted.as_ref().and_then(|wanted| wanted.lead_id) != Some(lead.id) {
+            return Ok(());
         }
+        let note = format!("attributed anew by the rules of version {RULES_VERSION}");
+        if self.jobs.act(project, id, JobAction::Replay, self.clock.now(), &note).await? {
+            report.requeued += 1;
+        } else {
+            report.worked_on += 1;
+        }
+        Ok(())
     }
 }
 
@@ -432,6 +445,7 @@ impl Report {
         self.leads += other.leads;
         self.leads_changed += other.leads_changed;
         self.requeued += other.requeued;
+        self.worked_on += other.worked_on;
         self.left_alone += other.left_alone;
         let room = LEFT_ALONE_NAMED_MAX.saturating_sub(self.left_alone_visitors.len());
         self.left_alone_visitors.extend(other.left_alone_visitors.into_iter().take(room));

@@ -406,6 +406,8 @@ impl SyncLoop {
             match self.jobs.plan(lease, &write).await? {
                 Planned::Go => written.push(send(talk, &write).await?),
                 Planned::Superseded => return Ok(superseded(written)),
+                // What was sent is told by this job; the newer one tells the rest.
+                Planned::Waits if !written.is_empty() => return Ok(superseded(written)),
                 Planned::Waits => return Ok(self.wait_for_newer(job)),
             }
         }

@@ -6,7 +6,7 @@ use leadtrail_domain::email::EmailAddress;
 use leadtrail_domain::event::{
     Arrival, Collected, Event, Neighbourhood, ReferrerKind, StoredEvent, VisitorName,
 };
-use leadtrail_domain::id::{EventId, LeadId, PixelId};
+use leadtrail_domain::id::{EventId, LeadId, PixelId, SessionId, VisitorId};
 use leadtrail_domain::lead::Lead;
 use leadtrail_domain::model::{Model, ModelSettings, Touchpoint, credits};
 use leadtrail_domain::ports::{Journey, Journeys, Projects, StoreError, SyncJobs};
@@ -14,6 +14,7 @@ use leadtrail_domain::project::{PixelContext, Project, TouchChoice};
 use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::touch::{Touch, TouchKind};
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::accounts::Accounts;
 use crate::sync_queue::{self, JobDetail};
@@ -30,6 +31,15 @@ pub enum Subject {
     Email(EmailAddress),
     /// Those that an event made.
     Event(EventId),
+}
+
+impl Subject {
+    /// What a text may mean as the id of an event: one that the client sent, or the one that we gave to the event then.
+    pub fn of_event(text: &str) -> Vec<Self> {
+        let sent = EventId::of_text(text);
+        let given = Uuid::parse_str(text).ok().map(EventId::from_uuid).filter(|given| *given != sent);
+        [Some(sent), given].into_iter().flatten().map(Self::Event).collect()
+    }
 }
 
 /// Why a lead is attributed as it is.
@@ -154,6 +164,7 @@ pub async fn why(
             None => None,
         };
         let pixels = pixels_of(projects, project, &journey.events).await?;
+        let (own, later) = by_browser(&journey, &lead);
         let chosen = chosen(&lead, project.settings.crm.touch);
         all.push(Why {
             lead_id: lead.id,
@@ -163,10 +174,12 @@ pub async fn why(
             occurred_at: lead.occurred_at,
             rule: rule(project.settings.crm.touch),
             chosen: chosen.map(|touch| touch.event_id),
-            touches: journey.touches.iter().map(|touch| shown(touch, &lead, chosen)).collect(),
+            touches: (journey.touches.iter())
+                .map(|touch| shown(touch, &lead, chosen, later.contains(&touch.session_id)))
+                .collect(),
             events: journey.events.len(),
             ignored: ignored(&journey, &lead, &pixels),
-            models: Model::ALL.map(|model| model_credits(&journey.touches, &lead, model)).into(),
+            models: Model::ALL.map(|model| model_credits(&own, &lead, model)).into(),
             job,
         });
     }
@@ -239,8 +252,24 @@ fn reason(event: &Event, pixel: &PixelContext) -> String {
     }
 }
 
-fn model_credits(touches: &[Touch], lead: &Lead, model: Model) -> ModelCredits {
-    let path: Vec<Touchpoint> = touches.iter().map(Touchpoint::from).collect();
+/// The touches that count for a lead, and the sessions of browsers that gave the e-mail only after its form.
+fn by_browser<'a>(journey: &'a Journey, lead: &Lead) -> (Vec<&'a Touch>, BTreeSet<SessionId>) {
+    let until = (lead.occurred_at, lead.event_id);
+    let gave = |stored: &&StoredEvent| {
+        let email = stored.event.form.as_ref().and_then(|form| form.email.as_ref());
+        email == Some(&lead.email) && (stored.event.occurred_at, stored.event.id) <= until
+    };
+    let mut known: BTreeSet<VisitorId> =
+        journey.events.iter().filter(gave).map(|stored| stored.visitor_id).collect();
+    known.insert(lead.visitor_id);
+    let of_others = journey.events.iter().filter(|stored| !known.contains(&stored.visitor_id));
+    let later: BTreeSet<SessionId> = of_others.map(|stored| stored.session_id).collect();
+    let own = journey.touches.iter().filter(|touch| !later.contains(&touch.session_id)).collect();
+    (own, later)
+}
+
+fn model_credits(touches: &[&Touch], lead: &Lead, model: Model) -> ModelCredits {
+    let path: Vec<Touchpoint> = touches.iter().map(|touch| Touchpoint::from(*touch)).collect();
     let shared = credits(&path, (lead.occurred_at, lead.event_id), model, &ModelSettings::default());
     let touches = touches.iter().zip(shared.touches).filter(|(_, credit)| *credit > 0.0);
     ModelCredits {
@@ -268,7 +297,7 @@ fn rule(choice: TouchChoice) -> &'static str {
     }
 }
 
-fn shown(touch: &Touch, lead: &Lead, chosen: Option<&Touch>) -> TouchShown {
+fn shown(touch: &Touch, lead: &Lead, chosen: Option<&Touch>, is_later: bool) -> TouchShown {
     let four = &lead.touches;
     let names = [
         ("first", &four.first),
@@ -291,7 +320,11 @@ fn shown(touch: &Touch, lead: &Lead, chosen: Option<&Touch>) -> TouchShown {
         channel: attribution.channel,
         click_ids: touch.click_ids.iter().map(|id| id.parameter.clone()).collect(),
         landing_page: touch.landing_page.clone(),
-        note: note(touch, lead, chosen.is_some_and(is_same)),
+        note: if is_later {
+            "ignored: that browser gave the e-mail only after the form".to_owned()
+        } else {
+            note(touch, lead, chosen.is_some_and(is_same))
+        },
         is,
     }
 }

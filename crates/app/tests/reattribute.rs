@@ -6,15 +6,16 @@ mod site;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::executor::block_on;
 use leadtrail_app::reattribute::{Detail, Position, Reattribution, Report, Wish};
 use leadtrail_domain::event::Collected;
 use leadtrail_domain::id::{EventId, SessionId};
 use leadtrail_domain::lead::Lead;
-use leadtrail_domain::ports::{Histories as _, JobAction, Page, Projects as _, SyncJobs as _};
-use leadtrail_domain::project::Project;
-use leadtrail_domain::sync::JobStatus;
+use leadtrail_domain::ports::{Histories as _, JobAction, Page, Projects as _, Queue, SyncJobs as _};
+use leadtrail_domain::project::{Project, default_account};
+use leadtrail_domain::sync::{JobStatus, NextStep, Settlement, Wanted};
 use leadtrail_domain::touch::Touch;
 use leadtrail_store_memory::ManualClock;
 use proptest::prelude::*;
@@ -232,19 +233,40 @@ fn what_is_described_is_bounded_and_the_rest_is_counted() {
     assert_eq!((report.details.len(), report.details_left_out), (1, 1));
 }
 
+/// The job is frozen from its newest lead, and synced where `status` says so.
+fn told_as(site: &Site, status: JobStatus) {
+    let queue = Queue { project_id: site.project(), account: default_account() };
+    let claims = block_on(site.store.claim(&queue, minute(60), Duration::from_mins(1), 1)).unwrap();
+    let claim = &claims[0];
+    let wanted = Wanted { lead_id: leads(site).last().map(|lead| lead.id), ..Wanted::default() };
+    block_on(site.store.freeze(&claim.lease, &wanted)).unwrap();
+    let next = NextStep::End { status, persons: Vec::new(), written: Vec::new() };
+    let settlement = Settlement { at: minute(60), next, note: "settled".to_owned(), steps: Vec::new() };
+    block_on(site.store.settle(&claim.lease, &settlement)).unwrap();
+}
+
 #[test]
-fn changed_leads_are_told_again_only_where_that_is_asked_and_no_human_holds_them() {
-    for (hold, requeue, told) in [(false, false, 0), (false, true, 1), (true, true, 0)] {
+fn what_the_crm_was_told_is_told_again_only_where_that_is_asked_and_nobody_said_never() {
+    for (status, requeue, told) in [
+        (JobStatus::Synced, false, 0),
+        (JobStatus::Synced, true, 1),
+        (JobStatus::Skipped, true, 0),
+        (JobStatus::NotFound, true, 0),
+    ] {
         let site = visit_by_way_of_a_portal();
-        let job = site.jobs()[0].id;
-        let act =
-            |action| block_on(site.store.act(site.project(), job, action, minute(5), "a human")).unwrap();
-        assert!(act(if hold { JobAction::Hold } else { JobAction::Skip }));
+        told_as(&site, status);
         let report = run(&site, &Wish { requeue, ..WISH });
-        assert_eq!((report.leads_changed, report.requeued), (1, told), "{hold} {requeue}");
-        let status = site.jobs()[0].status;
-        assert_eq!(status == JobStatus::Pending, told == 1, "{status:?}");
+        assert_eq!((report.leads_changed, report.requeued, report.worked_on), (1, told, 0), "{status}");
+        assert_eq!(site.jobs()[0].status == JobStatus::Pending, told == 1, "{status}");
     }
+    // One that is still to be built is built from what the lead says by then; a human's hold stands.
+    let site = visit_by_way_of_a_portal();
+    assert_eq!(run(&site, &Wish { requeue: true, ..WISH }).requeued, 0);
+    let site = visit_by_way_of_a_portal();
+    block_on(site.store.act(site.project(), site.jobs()[0].id, JobAction::Hold, minute(5), "a human"))
+        .unwrap();
+    assert_eq!(run(&site, &Wish { requeue: true, ..WISH }).requeued, 0);
+    assert_eq!(site.jobs()[0].status, JobStatus::Held);
 }
 
 #[test]

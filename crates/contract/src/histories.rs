@@ -249,8 +249,11 @@ async fn the_visitors_of_an_email_are_those_who_gave_it_in_the_project(stores: &
     }
     let mut expected = [tenant.visitor(1).id, tenant.visitor(3).id];
     expected.sort();
-    let found = stores.histories.visitors_of(tenant.id(), &email(JANE).hash()).await;
-    assert_eq!(found.expect("the store answers"), expected);
+    for limit in [1, 2, MANY] {
+        let found = stores.histories.visitors_of(tenant.id(), &email(JANE).hash(), limit).await;
+        let most = expected.len().min(usize::try_from(limit).unwrap_or(usize::MAX));
+        assert_eq!(found.expect("the store answers"), expected[..most]);
+    }
 }
 
 async fn one_lead(stores: &Stores, tenant: &Tenant) -> (Visitor, LeadId) {

@@ -260,7 +260,7 @@ async fn an_event_is_answered_again_as_it_was_answered(stores: &Stores) {
         source: Some("news".to_owned()),
         medium: Some("e-mail".to_owned()),
         campaign: Some("spring".to_owned()),
-        channel: None,
+        channel: Some("Email".to_owned()),
     };
     let query = VisitQuery {
         events: [0, 1, 2, 60].map(|minute| visitor.event_key(minute)).into(),

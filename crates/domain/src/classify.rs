@@ -153,7 +153,8 @@ fn landing(
         },
         (Arrival::Direct, _) => LandingRule::Direct,
     };
-    let why = why(rule, &signals, host, referrer_host.as_deref());
+    let deciding = origin.deciding_click_id().map_or("a click id", |id| id.parameter.as_str());
+    let why = why(rule, deciding, host, referrer_host.as_deref());
     let click_ids = (signals.click_ids.into_iter())
         .filter_map(|id| {
             let kind = click_id::lookup(&id.parameter)?;
@@ -196,16 +197,12 @@ fn named(utm: Utm, ad: AdParameters) -> BTreeMap<Cow<'static, str>, String> {
     known.chain(utm.extra.into_iter().map(|(name, value)| (Cow::Owned(name), value))).collect()
 }
 
-fn why(rule: LandingRule, signals: &Signals, host: &str, referrer_host: Option<&str>) -> String {
+fn why(rule: LandingRule, deciding: &str, host: &str, referrer_host: Option<&str>) -> String {
     let from = referrer_host.unwrap_or("nowhere");
-    let deciding = || {
-        let implying = signals.click_ids.iter().find(|id| id.implies() != Implies::Nothing);
-        implying.map_or("a click id", |id| id.parameter.as_str())
-    };
     match rule {
         LandingRule::Utm => "a touch: a UTM parameter decides, before click ids and the referrer".to_owned(),
         LandingRule::ClickId => {
-            format!("a touch: {} decides, before the referrer; there is no UTM parameter", deciding())
+            format!("a touch: {deciding} decides, before the referrer; there is no UTM parameter")
         }
         LandingRule::Referrer => {
             format!(
@@ -266,6 +263,13 @@ mod tests {
             assert!(landing.why.contains(word), "{}", landing.why);
             assert_eq!((landing.source, landing.channel), (None, None));
         }
+    }
+
+    #[test]
+    fn the_click_id_that_is_named_is_the_one_that_decides() {
+        let landing = of("https://www.acme.example/?fbclid=x&gclid=y", "");
+        assert_eq!(landing.source.as_deref(), Some("google"));
+        assert!(landing.why.contains("gclid decides"), "{}", landing.why);
     }
 
     #[test]

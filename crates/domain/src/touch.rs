@@ -199,6 +199,21 @@ impl<'a> Origin<'a> {
         }
     }
 
+    /// The click id that says most: a paid click before a mere source, in the registry's order; `None` where none implies
+    /// anything.
+    pub fn deciding_click_id(&self) -> Option<&'a ClickId> {
+        let place = |id: &&ClickId| {
+            let place = click_id::place(&id.parameter)?;
+            match click_id::REGISTRY.get(place)?.implies {
+                Implies::Paid { .. } => Some((false, place)),
+                Implies::Source { .. } => Some((true, place)),
+                Implies::Nothing => None,
+            }
+        };
+        let places = self.click_ids.iter().filter_map(|id| Some((place(&id)?, id)));
+        places.min_by_key(|(place, _)| *place).map(|(_, id)| id)
+    }
+
     /// The strongest statement of the click ids, a paid click before a mere source, in the registry's order; and whether
     /// it is a paid click.
     fn implied(&self) -> (Option<(&'static str, &'static str)>, bool) {

@@ -645,7 +645,7 @@ pub(crate) struct ReattributeArgs {
     /// Only say what would change
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Tell the CRM of changed leads again; not of those that are held
+    /// Tell the CRM again of changed leads that it was told of; not of those that are held or were skipped
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) requeue: bool,
     /// Go on where an earlier run stopped

@@ -85,10 +85,15 @@ impl Histories for MemoryStore {
         Ok(take(leads.cloned(), page.limit))
     }
 
-    async fn visitors_of(&self, project: ProjectId, email: &EmailHash) -> Result<Vec<VisitorId>, StoreError> {
+    async fn visitors_of(
+        &self,
+        project: ProjectId,
+        email: &EmailHash,
+        limit: u32,
+    ) -> Result<Vec<VisitorId>, StoreError> {
         let tables = self.tables()?;
         let visitors = tables.identities.get(&(project, *email));
-        Ok(visitors.into_iter().flat_map(|visitors| visitors.keys()).copied().collect())
+        Ok(take(visitors.into_iter().flat_map(|visitors| visitors.keys()).copied(), limit))
     }
 
     async fn revise_lead(&self, project: ProjectId, lead: &Lead) -> Result<(), StoreError> {

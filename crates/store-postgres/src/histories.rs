@@ -194,13 +194,19 @@ impl Histories for PostgresStore {
         .await
     }
 
-    async fn visitors_of(&self, project: ProjectId, email: &EmailHash) -> Result<Vec<VisitorId>, StoreError> {
+    async fn visitors_of(
+        &self,
+        project: ProjectId,
+        email: &EmailHash,
+        limit: u32,
+    ) -> Result<Vec<VisitorId>, StoreError> {
         let email = *email;
         self.ask(move |connection| {
             let ids: Vec<Uuid> = identities::table
                 .filter(identities::project_id.eq(project.0))
                 .filter(identities::email_hash.eq(email.0.as_slice()))
                 .order(identities::visitor_id)
+                .limit(i64::from(limit))
                 .select(identities::visitor_id)
                 .load(connection)?;
             Ok(ids.into_iter().map(VisitorId).collect())

@@ -166,13 +166,19 @@ impl Histories for SqliteStore {
         .await
     }
 
-    async fn visitors_of(&self, project: ProjectId, email: &EmailHash) -> Result<Vec<VisitorId>, StoreError> {
+    async fn visitors_of(
+        &self,
+        project: ProjectId,
+        email: &EmailHash,
+        limit: u32,
+    ) -> Result<Vec<VisitorId>, StoreError> {
         let email = *email;
         self.read(move |connection| {
             let ids: Vec<Vec<u8>> = identities::table
                 .filter(identities::project_id.eq(project.0.as_bytes().as_slice()))
                 .filter(identities::email_hash.eq(email.0.as_slice()))
                 .order(identities::visitor_id)
+                .limit(i64::from(limit))
                 .select(identities::visitor_id)
                 .load(connection)?;
             Ok(ids.iter().map(|id| visitor_id("identities", id)).collect::<Result<_, _>>()?)

@@ -8,6 +8,13 @@ use url::Url;
 
 use super::policy::Policy;
 
+/// Longer addresses are none: what a page names is kept for each of its tags.
+const ADDRESS_BYTES_MAX: usize = 2_048;
+/// How many tags are looked at. A page has one; what comes after these is not judged.
+const TAGS_MAX: usize = 8;
+/// How many policies of `meta` elements are looked at.
+const META_POLICIES_MAX: usize = 32;
+
 /// Where events go, as seen from the script, where the tag does not say otherwise.
 const EVENTS: &str = "../api/track";
 
@@ -46,10 +53,13 @@ impl Tag {
     }
 
     fn of(attributes: BTreeMap<String, String>, base: &Url, policies: usize) -> Self {
-        let web = |url: &Url| matches!(url.scheme(), "http" | "https");
-        let script = attributes.get("src").and_then(|src| base.join(src.trim()).ok()).filter(web);
+        let web = |given: &String| {
+            let url = base.join(given.trim()).ok().filter(is_short);
+            url.filter(|url| matches!(url.scheme(), "http" | "https"))
+        };
+        let script = attributes.get("src").and_then(web);
         let endpoint = match attributes.get("data-endpoint").filter(|given| !given.is_empty()) {
-            Some(given) => base.join(given.trim()).ok().filter(web),
+            Some(given) => web(given),
             None => script.as_ref().and_then(|script| script.join(EVENTS).ok()),
         };
         Self { attributes, script, endpoint, policies }
@@ -80,6 +90,7 @@ impl Page {
                 || mentions(body, b"googletagmanager.com/ns.html"),
         };
         let mut base = None;
+        let mut of_meta = 0;
         let (mut inert, mut in_script) = (0_usize, false);
         let mut emitter = DefaultEmitter::default();
         emitter.naively_switch_states(true);
@@ -97,10 +108,15 @@ impl Page {
                     match &*name {
                         b"noscript" | b"template" if !start.self_closing => inert += 1,
                         b"base" if base.is_none() && inert == 0 => {
-                            base = attributes.get("href").and_then(|href| url.join(href).ok());
+                            base =
+                                attributes.get("href").and_then(|href| url.join(href).ok()).filter(is_short);
                         }
-                        b"meta" if inert == 0 => page.policies.extend(policy_of_meta(&attributes)),
-                        b"script" => {
+                        b"meta" if inert == 0 && of_meta < META_POLICIES_MAX => {
+                            let policy = policy_of_meta(&attributes);
+                            of_meta += usize::from(policy.is_some());
+                            page.policies.extend(policy);
+                        }
+                        b"script" if page.tags.len() < TAGS_MAX => {
                             let base = base.as_ref().unwrap_or(url);
                             let tag = Tag::of(attributes, base, page.policies.len());
                             match (tag.is_pixels(service), inert) {
@@ -128,6 +144,10 @@ impl Page {
         }
         page
     }
+}
+
+fn is_short(url: &Url) -> bool {
+    url.as_str().len() <= ADDRESS_BYTES_MAX
 }
 
 fn policy_of_meta(attributes: &BTreeMap<String, String>) -> Option<Policy> {

@@ -16,6 +16,25 @@ async fn explained(world: &World) -> Why {
 }
 
 #[tokio::test]
+async fn a_browser_that_gave_the_email_after_the_form_gets_no_credit_for_it() {
+    let world = World::new();
+    let site = &world.site;
+    site.visit(0, "cookie-b", "/?utm_source=instagram", "");
+    site.visit(100, "cookie-a", "/?utm_source=google", "");
+    site.submit(101, "cookie-a", JANE);
+    site.one(200, &crate::site::form("cookie-b", JANE, "J."));
+    let store = world.site.store.clone();
+    let project = store.project(site.project()).await.expect("a store that works").expect("the project");
+    let subject = Subject::Email(JANE.parse().expect("an e-mail address"));
+    let all = why(&*store, &*store, &*store, &accounts(&world.crm), &project, &subject).await;
+    let [second, first] = <[Why; 2]>::try_from(all.expect("a store that works")).expect("two leads");
+    let credit = |why: &Why| why.models[0].touches[0].event_id;
+    assert_eq!(credit(&first), first.touches[1].event_id, "google");
+    assert!(first.touches[0].note.contains("only after the form"), "{:?}", first.touches[0]);
+    assert_eq!(credit(&second), second.touches[0].event_id, "instagram");
+}
+
+#[tokio::test]
 async fn a_lead_is_explained_by_what_counted_what_did_not_and_each_models_credit() {
     let world = World::new();
     let site = &world.site;

@@ -95,6 +95,8 @@ async fn no_log_shows_the_token_an_e_mail_a_name_or_a_value() {
         .with_span_events(FmtSpan::FULL)
         .with_writer(move || writer.clone())
         .finish();
+    // With one subscriber alone, what another test's thread logs first is judged by that thread's: none, for ever.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _here = tracing::subscriber::set_default(subscriber);
     let fake = PipedriveFake::start().await;
     let jane = fake.add_jane();

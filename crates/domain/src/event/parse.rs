@@ -9,6 +9,7 @@ use super::{
     Client, Consent, Event, EventKind, Form, Prop, RawEvent, RawForm, RawSize, Scalar, Size, VisitorName,
 };
 use crate::click_id;
+use crate::cookie;
 use crate::id::{EventId, VisitorCookie};
 use crate::project::{BotMode, ConsentMode, GpcMode, IpMode, PixelContext, ProjectSettings};
 use crate::signals::Signals;
@@ -120,7 +121,8 @@ impl Event {
             page.host(),
             referrer.as_ref().and_then(|referrer| referrer.host.as_deref()),
         );
-        let (mut page_url, mut referrer_url) = (String::from(page), referrer.map(|referrer| referrer.kept));
+        let mut page_url = without_visitor(String::from(page));
+        let mut referrer_url = referrer.map(|referrer| without_visitor(referrer.kept));
         if unlinked {
             page_url = without_click_ids(&page_url);
             referrer_url = referrer_url.map(|url| without_click_ids(&url));
@@ -189,10 +191,23 @@ impl Collected {
         if let Some(referrer) = referrer.as_ref().filter(|referrer| is_whole(&referrer.kept)) {
             event.signals.offer_query(&referrer.query);
         }
+        if event.visitor == VisitorName::Unlinked {
+            // Click ids that nobody knew as such when the event was stored are still in its addresses.
+            event.signals.click_ids.clear();
+        }
         let referrer_host = referrer.as_ref().and_then(|referrer| referrer.host.as_deref());
         let arrival = Neighbourhood::from(pixel).arrival(&event.signals, page.host(), referrer_host);
         Self { event, arrival, unwanted: None }
     }
+}
+
+/// The address without the visitor that another site of the same owner handed over in it: what is stored of an event
+/// names a visitor in one place only, where it may be missing.
+fn without_visitor(url: String) -> String {
+    if !url.contains("_visitor=") {
+        return url;
+    }
+    web_url::with_parameters(&url, |name| !cookie::NAMES.contains(&name))
 }
 
 /// The address without the parameters that would recognise who clicked.
@@ -636,6 +651,26 @@ mod tests {
         assert_eq!(of("", "https://checkout.stripe.com/c/pay"), Arrival::Internal);
         assert_eq!(of("", "https://notstripe.com/"), external(TouchKind::Referrer, Some("notstripe.com")));
         assert_eq!(of("", "nonsense"), Arrival::Direct);
+    }
+
+    #[test]
+    fn a_visitor_that_was_handed_over_is_no_part_of_the_addresses() {
+        let event = parse_page_view(r#","referrer_url":"https://b.example/?ppp_visitor=pxl_1&b=2""#).event;
+        assert_eq!(event.referrer_url.as_deref(), Some("https://b.example/?b=2"));
+        let body = r#"{"page_url":"https://www.acme.example/a?lt_visitor=0123456789&utm_source=x"}"#;
+        let event = parse_in(&pixel(), body).event;
+        assert_eq!(event.page_url, "https://www.acme.example/a?utm_source=x");
+    }
+
+    #[test]
+    fn a_click_id_that_nobody_knew_is_not_given_to_who_is_not_recognised() {
+        let url = "https://www.acme.example/?mkt_tok=t&utm_source=x";
+        let mut event = parse_page_view("").event;
+        (event.page_url, event.visitor) = (url.to_owned(), VisitorName::Unlinked);
+        let reread = Collected::reread(event.clone(), &pixel()).event;
+        assert_eq!((reread.signals.click_ids.len(), reread.signals.utm.source.as_deref()), (0, Some("x")));
+        event.visitor = VisitorName::Cookie("cookie-a".parse().unwrap());
+        assert_eq!(Collected::reread(event, &pixel()).event.signals.click_ids.len(), 1);
     }
 
     #[test]

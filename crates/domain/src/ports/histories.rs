@@ -45,11 +45,16 @@ pub trait Histories: Send + Sync {
     /// `Transient`; `Corrupt`.
     async fn leads(&self, project: ProjectId, page: &Page<LeadId>) -> Result<Vec<Lead>, StoreError>;
 
-    /// The visitors who gave an e-mail, by id.
+    /// The visitors who gave an e-mail, by id, `limit` at most.
     ///
     /// # Errors
     /// `Transient`; `Corrupt`.
-    async fn visitors_of(&self, project: ProjectId, email: &EmailHash) -> Result<Vec<VisitorId>, StoreError>;
+    async fn visitors_of(
+        &self,
+        project: ProjectId,
+        email: &EmailHash,
+        limit: u32,
+    ) -> Result<Vec<VisitorId>, StoreError>;
 
     /// Gives a lead the touches of `lead`, and changes nothing else of it. One that is not there is no error.
     ///

@@ -43,29 +43,35 @@ pub(super) const SHOW: Operation = Operation {
 };
 
 pub(super) async fn show(asked: Asked) -> Answer {
-    let subject = subject(asked.request.query_string())?;
+    let subjects = subjects(asked.request.query_string())?;
     let project = in_question(&asked).await?.ok_or_else(|| one("project", "is required with this key"))?;
     let collector = &asked.state.collector;
-    let data = why::why(
-        collector.journeys.as_ref(),
-        collector.jobs.as_ref(),
-        asked.projects(),
-        &collector.accounts,
-        &project,
-        &subject,
-    )
-    .await?;
+    let mut data = Vec::new();
+    for subject in &subjects {
+        if data.is_empty() {
+            data = why::why(
+                collector.journeys.as_ref(),
+                collector.jobs.as_ref(),
+                asked.projects(),
+                &collector.accounts,
+                &project,
+                subject,
+            )
+            .await?;
+        }
+    }
     Ok(HttpResponse::Ok().json(Body { data }))
 }
 
-fn subject(query: &str) -> Result<Subject, Problem> {
+/// What is asked about; of several the first that is known.
+fn subjects(query: &str) -> Result<Vec<Subject>, Problem> {
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match name.as_ref() {
             "email" => {
                 let email = value.parse().map_err(|_not_one| one("email", "is not an e-mail address"))?;
-                return Ok(Subject::Email(email));
+                return Ok(vec![Subject::Email(email)]);
             }
-            "event_id" => return Ok(Subject::Event(EventId::of_text(&value))),
+            "event_id" => return Ok(Subject::of_event(&value)),
             _ => {}
         }
     }

@@ -83,7 +83,7 @@ fn described(report: &Report) -> String {
     if report.left_alone > 0 {
         let named: Vec<String> = report.left_alone_visitors.iter().map(ToString::to_string).collect();
         lines.push(format!(
-            "left as they are, for having too many events or changing all the time: {} ({})",
+            "left as they are, for having too many events or browsers, or changing all the time: {} ({})",
             report.left_alone,
             named.join(", ")
         ));
@@ -101,6 +101,12 @@ fn described(report: &Report) -> String {
     lines.push(format!("{}: {would} {}", counted(report.leads, "lead"), report.leads_changed));
     if report.requeued > 0 {
         lines.push(format!("{} will tell the CRM again", counted(report.requeued, "job")));
+    }
+    if report.worked_on > 0 {
+        lines.push(format!(
+            "{} at work: replay by hand what told too early",
+            counted(report.worked_on, "job")
+        ));
     }
     lines.join("\n")
 }

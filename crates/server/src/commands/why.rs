@@ -4,8 +4,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use leadtrail_app::why::{self, ModelCredits, Subject, TouchShown, Why};
-use leadtrail_domain::id::EventId;
-use uuid::Uuid;
 
 use super::{find_project, sync};
 use crate::cli::WhyArgs;
@@ -24,15 +22,17 @@ pub(super) async fn run(settings: &Settings, args: &WhyArgs) -> anyhow::Result<E
         async move { why::why(journeys, jobs, projects, accounts, project, &subject).await }
     };
     let text = args.subject.trim();
-    let found = if text.contains('@') {
-        ask(Subject::Email(text.parse().context("no e-mail address")?)).await?
+    let subjects = if text.contains('@') {
+        vec![Subject::Email(text.parse().context("no e-mail address")?)]
     } else {
-        match (ask(Subject::Event(EventId::of_text(text))).await?, Uuid::parse_str(text)) {
-            // The id that we gave to an event that came with another one.
-            (none, Ok(id)) if none.is_empty() => ask(Subject::Event(EventId::from_uuid(id))).await?,
-            (found, _) => found,
-        }
+        Subject::of_event(text)
     };
+    let mut found = Vec::new();
+    for subject in subjects {
+        if found.is_empty() {
+            found = ask(subject).await?;
+        }
+    }
     if found.is_empty() {
         bail!("no lead of {} belongs to `{text}`", project.slug);
     }
