@@ -273,9 +273,12 @@ fn page(seen: &BTreeMap<Regime, Seen>) -> Result<String> {
     Ok(page)
 }
 
+/// Of a visit without a form.
+const UNTIL_CONSENT: &str = "No event leaves the browser, but for a form that is sent meanwhile: that goes as after a denial, below.\n";
+
 fn section(page: &mut String, seen: &Seen) -> Result<()> {
     if seen.events.is_empty() {
-        page.push_str("No event leaves the browser.\n");
+        page.push_str(UNTIL_CONSENT);
     } else {
         let in_all = |field: &&Field| seen.events.values().all(|fields| fields.contains_key(field.name));
         write!(page, "Every event has {}.\n\n", names(FIELDS.iter().filter(in_all)))?;
