@@ -236,13 +236,14 @@ fn what_is_described_is_bounded_and_the_rest_is_counted() {
 /// The job is frozen from its newest lead, and synced where `status` says so.
 fn told_as(site: &Site, status: JobStatus) {
     let queue = Queue { project_id: site.project(), account: default_account() };
-    let claims = block_on(site.store.claim(&queue, minute(60), Duration::from_mins(1), 1)).unwrap();
+    let claims = block_on(site.store.claim(&queue, minute(60), Duration::from_mins(1), 1))
+        .expect("a store that works");
     let claim = &claims[0];
     let wanted = Wanted { lead_id: leads(site).last().map(|lead| lead.id), ..Wanted::default() };
-    block_on(site.store.freeze(&claim.lease, &wanted)).unwrap();
+    block_on(site.store.freeze(&claim.lease, &wanted)).expect("a store that works");
     let next = NextStep::End { status, persons: Vec::new(), written: Vec::new() };
     let settlement = Settlement { at: minute(60), next, note: "settled".to_owned(), steps: Vec::new() };
-    block_on(site.store.settle(&claim.lease, &settlement)).unwrap();
+    block_on(site.store.settle(&claim.lease, &settlement)).expect("a store that works");
 }
 
 #[test]
