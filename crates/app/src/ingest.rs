@@ -5,7 +5,7 @@
 //! shard.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use leadtrail_domain::event::{Collected, EventKind, StoredEvent};
@@ -56,6 +56,7 @@ impl Default for IngestSettings {
 pub struct Ingest {
     shards: Arc<[mpsc::Sender<Waiting>]>,
     room_for_forms: Arc<Semaphore>,
+    reserving: Arc<Mutex<()>>,
     committed: broadcast::Sender<Arc<[StoredEvent]>>,
     counters: EventCounters,
     measures: GroupMeasures,
@@ -152,7 +153,14 @@ impl Ingest {
         });
         let room_for_forms = Arc::new(Semaphore::new(FORMS_WAITING_MAX));
         let counters = EventCounters::new();
-        let ingest = Self { shards: senders.collect(), room_for_forms, committed, counters, measures };
+        let ingest = Self {
+            shards: senders.collect(),
+            room_for_forms,
+            reserving: Arc::default(),
+            committed,
+            counters,
+            measures,
+        };
         (ingest, IngestTasks(tasks))
     }
 
@@ -169,11 +177,9 @@ impl Ingest {
         let sender =
             Sender { answer: Some(answer), span: tracing::Span::current(), counters: self.counters.clone() };
         let waiting = Waiting { event, policy, sender };
-        let room = match shard.try_reserve() {
-            Ok(_) if worth == Worth::Spared && shard.capacity() < kept_free(shard.max_capacity()) => {
-                Err(IngestError::Shed { retry_after: BUSY_RETRY_AFTER })
-            }
-            Ok(room) => Ok(room),
+        let room = match self.try_reserve(shard, worth) {
+            Ok(Some(room)) => Ok(room),
+            Ok(None) => Err(IngestError::Shed { retry_after: BUSY_RETRY_AFTER }),
             Err(mpsc::error::TrySendError::Full(())) if worth == Worth::Form => {
                 self.wait_for_room(shard).await
             }
@@ -192,6 +198,19 @@ impl Ingest {
             Err(error) => waiting.sender.refuse(error),
         }
         answered.await.unwrap_or(Err(IngestError::ShuttingDown))
+    }
+
+    /// A place in the queue; `None` where those that are left are not for what can be spared.
+    fn try_reserve<'a>(
+        &self,
+        shard: &'a mpsc::Sender<Waiting>,
+        worth: Worth,
+    ) -> Result<Option<mpsc::Permit<'a, Waiting>>, mpsc::error::TrySendError<()>> {
+        // One at a time: of two that each hold a place while they look how many are left, both would be turned away.
+        let _alone = self.reserving.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = shard.try_reserve()?;
+        let is_kept = worth == Worth::Spared && shard.capacity() < kept_free(shard.max_capacity());
+        Ok((!is_kept).then_some(room))
     }
 
     async fn wait_for_room<'a>(
