@@ -214,19 +214,13 @@ impl<'a> Origin<'a> {
         places.min_by_key(|(place, _)| *place).map(|(_, id)| id)
     }
 
-    /// The strongest statement of the click ids, a paid click before a mere source, in the registry's order; and whether
-    /// it is a paid click.
+    /// What the deciding click id implies, and whether it is a paid click.
     fn implied(&self) -> (Option<(&'static str, &'static str)>, bool) {
-        let rows = self.click_ids.iter().filter_map(|id| {
-            let place = click_id::place(&id.parameter)?;
-            match click_id::REGISTRY.get(place)?.implies {
-                Implies::Paid { source, medium } => Some((false, place, (source, medium))),
-                Implies::Source { source, medium } => Some((true, place, (source, medium))),
-                Implies::Nothing => None,
-            }
-        });
-        let strongest = rows.min_by_key(|(is_weaker, place, _)| (*is_weaker, *place));
-        (strongest.map(|(_, _, implied)| implied), strongest.is_some_and(|(is_weaker, _, _)| !is_weaker))
+        match self.deciding_click_id().map(ClickId::implies) {
+            Some(Implies::Paid { source, medium }) => (Some((source, medium)), true),
+            Some(Implies::Source { source, medium }) => (Some((source, medium)), false),
+            Some(Implies::Nothing) | None => (None, false),
+        }
     }
 }
 
