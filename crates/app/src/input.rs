@@ -1,5 +1,6 @@
 //! Reading what people want set, strictly: unknown names are refused, and every problem is named at once.
 
+use leadtrail_domain::conversion::CONVERSION_RULES_MAX;
 use leadtrail_domain::project::{PixelSettings, ProjectSettings};
 use leadtrail_domain::text;
 use serde::de::DeserializeOwned;
@@ -211,6 +212,14 @@ impl Settings for ProjectSettings {
     fn checked(self, problems: &mut Problems) -> Self {
         if self.retention_days == Some(0) {
             problems.add("retention_days", "is less than 1");
+        }
+        if self.conversions.len() > CONVERSION_RULES_MAX {
+            problems.add("conversions", &format!("has more than {CONVERSION_RULES_MAX} entries"));
+        }
+        for (name, rule) in &self.conversions {
+            if rule.is_boundless() {
+                problems.add(&format!("conversions.{name}"), "needs `event`, `page` or both: it counts every page view");
+            }
         }
         for (name, target) in &self.crm.mapping {
             if target.field.as_deref().is_some_and(|field| !is_plain(field, CRM_FIELD_CHARS_MAX)) {

@@ -245,7 +245,7 @@ impl Walk {
             Some(_named) => Arrival::External { kind: TouchKind::Utm, referrer_host: None },
             None => Arrival::Direct,
         };
-        Collected { event, arrival, unwanted: None }
+        Collected { event, arrival, conversions, unwanted: None }
     }
 
     async fn visit(&mut self, visit: &Visit) {

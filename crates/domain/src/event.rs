@@ -72,7 +72,8 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum EventKind {
     /// A page was shown.
     Pageview,
@@ -114,6 +115,30 @@ impl EventKind {
                 return fits.then(|| Self::Custom(name.to_owned()));
             }
         })
+    }
+}
+
+/// A text that is not the name of an [`EventKind`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not an event's name: 1 to 64 letters, digits, `_`, `-`, `.` and spaces")]
+pub struct EventKindError;
+
+impl TryFrom<String> for EventKind {
+    type Error = EventKindError;
+
+    fn try_from(name: String) -> Result<Self, EventKindError> {
+        Self::parse(&name).ok_or(EventKindError)
+    }
+}
+
+impl From<EventKind> for String {
+    fn from(kind: EventKind) -> Self {
+        match kind {
+            EventKind::Custom(name) => name,
+            EventKind::Pageview | EventKind::FormSubmit | EventKind::Identify | EventKind::Consent => {
+                kind.as_str().to_owned()
+            }
+        }
     }
 }
 

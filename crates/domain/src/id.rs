@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::conversion::ConversionName;
 use crate::time::Timestamp;
 
 macro_rules! uuid_ids {
@@ -43,6 +44,8 @@ uuid_ids! {
     SessionId,
     /// A submitted form with an e-mail.
     LeadId,
+    /// An event that its project counts as a conversion.
+    ConversionId,
     /// One pending or ended update of a CRM person.
     SyncJobId,
     /// An API key's public name.
@@ -83,6 +86,14 @@ impl LeadId {
     /// The lead that the form event `event` of `pixel`, received at `received_at`, made.
     pub fn derive(received_at: Timestamp, pixel: &PixelId, event: EventId) -> Self {
         Self(derive(received_at, "lead", &[pixel.as_str().as_bytes(), event.0.as_bytes()]))
+    }
+}
+
+impl ConversionId {
+    /// What the event `event` of `pixel`, of `occurred_at`, is as a conversion of the kind `name`.
+    pub fn derive(occurred_at: Timestamp, pixel: &PixelId, event: EventId, name: &ConversionName) -> Self {
+        let parts = [pixel.as_str().as_bytes(), event.0.as_bytes(), name.as_str().as_bytes()];
+        Self(derive(occurred_at, "conversion", &parts))
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::conversion::Conversion;
 use crate::event::{Arrival, Collected, Event, EventKind, EventSync, Form, StoredEvent, VisitorName};
-use crate::id::{LeadId, ProjectId, SessionId, Slug, SyncJobId, VisitorId};
+use crate::id::{ConversionId, LeadId, ProjectId, SessionId, Slug, SyncJobId, VisitorId};
 use crate::lead::{Lead, SUBMISSION_WINDOW, SubmissionKey};
 use crate::time::Timestamp;
 use crate::touch::{FourTouches, RULES_VERSION, Touch, TouchKind};
@@ -49,14 +50,15 @@ pub struct Decision {
 /// What must be known before these events can be decided.
 pub fn query_for<'a>(events: impl IntoIterator<Item = &'a Collected>) -> VisitQuery {
     let mut query = VisitQuery::default();
-    for Collected { event, .. } in events {
+    for Collected { event, conversions, .. } in events {
         query.events.insert((event.pixel_id.clone(), event.id));
         let reach = event.occurred_at.minus(SESSION_TIMEOUT);
         query.sessions_since = Some(query.sessions_since.map_or(reach, |since| since.min(reach)));
         let email = event.form.as_ref().and_then(|form| form.email.as_ref());
         if let Some(cookie) = event.visitor.cookie() {
-            // A lead freezes the visitor's touches, so that for it another node's latest ones count too.
-            let freshness = if email.is_some() { Freshness::Current } else { Freshness::Cached };
+            // Leads and conversions freeze the visitor's touches, so that for them another node's latest ones count too.
+            let freezes = email.is_some() || !conversions.is_empty();
+            let freshness = if freezes { Freshness::Current } else { Freshness::Cached };
             let entry = query.visitors.entry((event.project_id, cookie.clone())).or_insert(freshness);
             *entry = (*entry).max(freshness);
         }
@@ -149,6 +151,7 @@ impl<'a> Batch<'a> {
         let visitor = self.visitor(event);
         let session = self.session(visitor, collected, policy.split_sessions_on_campaign);
         let lead_id = self.identify(visitor, session.id, event, policy.crm.as_ref());
+        self.convert(visitor, session.id, collected);
         let visitor_id = self.visitors[visitor].id;
         self.changes.events.push(StoredEvent {
             event: event.clone(),
@@ -268,6 +271,29 @@ impl<'a> Batch<'a> {
             }
             None => visitor.open_session(&mut self.changes, collected),
         }
+    }
+
+    /// Writes down as what the event counts, with the visitor's touches as they are.
+    fn convert(&mut self, place: usize, session: SessionId, collected: &Collected) {
+        let Collected { event, conversions, .. } = collected;
+        if conversions.is_empty() {
+            return;
+        }
+        let visitor = &mut self.visitors[place];
+        visitor.advances = true;
+        let touches = FourTouches::among(&visitor.touches, (event.occurred_at, event.id));
+        self.changes.conversions.extend(conversions.iter().map(|converted| Conversion {
+            id: ConversionId::derive(event.occurred_at, &event.pixel_id, event.id, &converted.name),
+            project_id: event.project_id,
+            name: converted.name.clone(),
+            pixel_id: event.pixel_id.clone(),
+            event_id: event.id,
+            visitor_id: visitor.id,
+            session_id: session,
+            occurred_at: event.occurred_at,
+            value: converted.value,
+            touches: touches.clone(),
+        }));
     }
 
     /// Joins the visitor to the e-mail the event carries, and makes the lead of a form. The lead the event belongs to.

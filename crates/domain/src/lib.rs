@@ -24,6 +24,7 @@
 pub mod channel;
 pub mod classify;
 pub mod click_id;
+pub mod conversion;
 pub mod cookie;
 pub mod crm;
 pub mod email;

@@ -3,6 +3,7 @@
 
 mod clock;
 mod connections;
+mod conversions;
 mod crm;
 mod enrich;
 mod histories;
@@ -16,6 +17,7 @@ mod visits;
 
 pub use self::clock::Clock;
 pub use self::connections::{Connections, SealedConnection};
+pub use self::conversions::{ConversionFilter, Conversions};
 pub use self::crm::{Crm, CrmError, RateScope};
 pub use self::enrich::{Enrich, RequestFacts};
 pub use self::histories::Histories;

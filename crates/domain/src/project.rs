@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use crate::conversion::{ConversionName, ConversionRule};
 use crate::crm::{FieldName, WritePolicy};
 use crate::id::{PixelId, ProjectId, Slug};
 use crate::time::{Span, Timestamp};
@@ -87,6 +88,9 @@ pub struct ProjectSettings {
     pub ignore_referrers: Vec<HostPattern>,
     /// Whether a new external signal inside a session opens a new one.
     pub split_sessions_on_campaign: bool,
+    /// What counts as a conversion, by its name; 50 at most.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::conversions"))]
+    pub conversions: BTreeMap<ConversionName, ConversionRule>,
     /// How long after a form the CRM is told; absent: as the service is set up.
     pub sync_delay: Option<Span>,
     /// The CRM.
@@ -104,6 +108,7 @@ impl Default for ProjectSettings {
             bots: BotMode::Drop,
             ignore_referrers: Vec::new(),
             split_sessions_on_campaign: false,
+            conversions: BTreeMap::new(),
             sync_delay: None,
             crm: CrmSettings::default(),
         }

@@ -1,12 +1,13 @@
 //! Attribution anew: what stored events mean under the rules of this version.
 //!
 //! Canonical: the result follows from the events alone, in whatever order they arrived. Visitors, session ids and leads
-//! stay what they were answered as; touches, what sessions are attributed to, and the touches frozen with leads are
-//! decided again.
+//! stay what they were answered as; touches, what sessions are attributed to, the touches frozen with leads, and what
+//! counts as a conversion are decided again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::conversion::Conversion;
 use crate::email::EmailHash;
 use crate::event::{Collected, StoredEvent};
 use crate::id::{EventId, PixelId, SessionId, VisitorId};
@@ -33,6 +34,8 @@ pub struct History {
     pub sessions: BTreeMap<SessionId, StoredSession>,
     /// Its touches, in their order.
     pub touches: Vec<Arc<Touch>>,
+    /// Its conversions, by id.
+    pub conversions: Vec<Conversion>,
 }
 
 /// A session as it is stored.
@@ -55,6 +58,8 @@ pub struct Revision {
     pub version: i64,
     /// All its touches, in their order.
     pub touches: Vec<Arc<Touch>>,
+    /// All its conversions, by id.
+    pub conversions: Vec<Conversion>,
     /// What its sessions are attributed to.
     pub sessions: BTreeMap<SessionId, Attribution>,
     /// Where the visitor first gave each e-mail.
@@ -100,6 +105,15 @@ pub fn revise(history: &History, pixels: &BTreeMap<PixelId, PixelContext>) -> Re
         touches.push(touch);
     }
     touches.sort_by(|one, other| one.key().cmp(&other.key()));
+    let mut conversions: Vec<Conversion> = (decided.conversions.into_iter())
+        .map(|new| Conversion {
+            visitor_id: history.visitor_id,
+            session_id: answered.get(&(&new.pixel_id, new.event_id)).copied().unwrap_or(new.session_id),
+            touches: FourTouches::among(&touches, (new.occurred_at, new.event_id)),
+            ..new
+        })
+        .collect();
+    conversions.sort_by_key(|conversion| conversion.id);
     let mut identified = BTreeMap::new();
     for stored in &history.events {
         let event = &stored.event;
@@ -122,6 +136,7 @@ pub fn revise(history: &History, pixels: &BTreeMap<PixelId, PixelContext>) -> Re
         visitor_id: history.visitor_id,
         version: history.version,
         touches,
+        conversions,
         sessions,
         identified,
         opened_by,
@@ -132,6 +147,7 @@ impl Revision {
     /// Whether the visitor has all of this already.
     pub fn is_told_by(&self, history: &History) -> bool {
         self.touches == history.touches
+            && self.conversions == history.conversions
             && self.sessions.iter().all(|(id, attribution)| {
                 history.sessions.get(id).is_some_and(|stored| stored.attribution == *attribution)
             })

@@ -6,7 +6,11 @@ use std::borrow::Cow;
 use chrono_tz::TZ_VARIANTS;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
+use crate::conversion::{
+    CONVERSION_RULES_MAX, ConversionRule, NAME_CHARS_MAX, PAGE_PATTERN_CHARS_MAX, PagePattern,
+};
 use crate::crm::FieldName;
+use crate::event::EventKind;
 use crate::id::{PixelId, Slug, VisitorCookie};
 use crate::sync::fields;
 use crate::time::{Span, Timestamp};
@@ -64,6 +68,20 @@ texts! {
         "pattern": HOST_PATTERN,
         "examples": ["www.example.com", "*.example.com"],
     });
+    EventKind: json_schema!({
+        "type": "string",
+        "description": "The name of an event: letters and digits (of any script), `_`, `-`, `.` and spaces.",
+        "pattern": "^[A-Za-z0-9_.-]([A-Za-z0-9_. -]{0,62}[A-Za-z0-9_.-])?$",
+        "examples": ["signup"],
+    });
+    PagePattern: json_schema!({
+        "type": "string",
+        "description": "A path, on every host or on the one before it: `*` stands for any text without a slash, `**` for \
+                        any text, also none. Query, fragment and a slash at the end do not count.",
+        "pattern": PAGE_PATTERN,
+        "maxLength": PAGE_PATTERN_CHARS_MAX,
+        "examples": ["/thanks", "/order/**", "shop.example.com/order/*/done"],
+    });
     FieldName: json_schema!({
         "type": "string",
         "description": "One of our fields.",
@@ -84,6 +102,9 @@ const SPAN: &str = "^([0-9]{1,8}(ms|s)|[0-9]{1,6}m|[0-9]{1,4}h|\
 /// What is in no host name is excluded; which of the others are host names, no pattern says.
 const HOST_PATTERN: &str = "^\\s*(\\*\\.)?[^\\u0000-\\u0020\"#/:<>?@\\\\^`{|}*\\u007f]+\\s*$|^\\s*(\\*\\.)?\\[[0-9A-Fa-f:.]+\\]\\s*$";
 
+const PAGE_PATTERN: &str = "^((\\*\\.)?([a-z]([a-z0-9-]{0,30}[a-z0-9])?\\.)+[a-z]{2,20})?\
+                            /([^/?#\\u0000-\\u0020\\u007f-\\u009f][^?#\\u0000-\\u001f\\u007f-\\u009f]*)?$";
+
 /// The name of a time zone.
 pub(crate) struct TimeZone;
 
@@ -98,6 +119,18 @@ pub(crate) fn form_fields(_generator: &mut SchemaGenerator) -> Schema {
         "type": "array",
         "maxItems": 20,
         "items": {"type": "string", "pattern": PLAIN, "maxLength": 100},
+    })
+}
+
+/// Kinds of conversion by their names, as [`ProjectSettings`](crate::project::ProjectSettings) has them.
+pub(crate) fn conversions(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "description": "What counts as a conversion, by its name: named events, pages, or named events on pages.",
+        "maxProperties": CONVERSION_RULES_MAX,
+        "propertyNames": {"pattern": PLAIN, "maxLength": NAME_CHARS_MAX},
+        "additionalProperties": generator.subschema_for::<ConversionRule>(),
+        "examples": [{"Sign-up": {"event": "signup", "value": 20.0}, "Thanks": {"page": "/thanks/**"}}],
     })
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::conversion::Conversion;
 use crate::email::EmailHash;
 use crate::event::{StoredEvent, VisitorName};
 use crate::id::{EventId, LeadId, PixelId, ProjectId, SessionId, Slug, SyncJobId, VisitorCookie, VisitorId};
@@ -75,7 +76,8 @@ pub struct Known {
 pub struct KnownVisitor {
     /// The visitor.
     pub id: VisitorId,
-    /// Grows by one with each commit that opens a session for this visitor, widens one or adds a touch. Starts at 1.
+    /// Grows by one with each commit that opens a session for this visitor, widens one, or adds a touch or a conversion.
+    /// Starts at 1.
     pub version: i64,
     /// When its first event occurred, as it was recorded with the visitor.
     pub first_seen_at: Timestamp,
@@ -149,6 +151,8 @@ pub struct Changes {
     pub touches: Vec<NewTouch>,
     /// New leads.
     pub leads: Vec<Lead>,
+    /// New conversions. Each id must not be stored yet.
+    pub conversions: Vec<Conversion>,
     /// Submissions that made a lead. Each (key, count) must not be recorded yet.
     pub submissions: Vec<NewSubmission>,
     /// Who a visitor is known to be. May already be recorded.

@@ -53,6 +53,8 @@ impl Histories for MemoryStore {
             events: take(events.into_iter().cloned(), events_max),
             sessions: row.sessions.iter().filter_map(session).collect(),
             touches,
+            conversions: (tables.conversions.values().filter(|one| one.visitor_id == visitor).cloned())
+                .collect(),
         }))
     }
 
@@ -69,6 +71,8 @@ impl Histories for MemoryStore {
             touch: std::sync::Arc::clone(touch),
         };
         row.touches = revision.touches.iter().map(touch).collect();
+        tables.conversions.retain(|_, conversion| conversion.visitor_id != revision.visitor_id);
+        tables.conversions.extend(revision.conversions.iter().map(|one| (one.id, one.clone())));
         for (id, attribution) in &revision.sessions {
             let session = tables.sessions.get_mut(id).map(|row| &mut row.session);
             if let Some(session) = session.filter(|session| session.visitor_id == revision.visitor_id) {

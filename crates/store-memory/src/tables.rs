@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use leadtrail_domain::conversion::Conversion;
 use leadtrail_domain::crm::{FieldKey, PersonId};
 use leadtrail_domain::event::StoredEvent;
 use leadtrail_domain::id::{
-    EventId, KeyId, LeadId, PixelId, ProjectId, SessionId, Slug, SyncJobId, VisitorId,
+    ConversionId, EventId, KeyId, LeadId, PixelId, ProjectId, SessionId, Slug, SyncJobId, VisitorId,
 };
 use leadtrail_domain::key::ApiKey;
 use leadtrail_domain::lead::{Lead, SubmissionKey};
@@ -26,6 +27,7 @@ pub(crate) struct Tables {
     /// In the order in which they are listed.
     pub(crate) events: BTreeMap<(EventId, PixelId), StoredEvent>,
     pub(crate) leads: BTreeMap<LeadId, Lead>,
+    pub(crate) conversions: BTreeMap<ConversionId, Conversion>,
     pub(crate) submissions: BTreeMap<(SubmissionKey, i64), NewSubmission>,
     /// When each visitor first gave the person's e-mail.
     pub(crate) identities: BTreeMap<PersonKey, BTreeMap<VisitorId, Timestamp>>,

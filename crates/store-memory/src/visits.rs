@@ -212,6 +212,7 @@ impl Tables {
                 changes.events.iter().map(|stored| (stored.event.id, stored.event.pixel_id.clone())),
                 |key| self.events.contains_key(key),
             )
+            && all_new(changes.conversions.iter().map(|new| new.id), |id| self.conversions.contains_key(id))
             && all_new(changes.leads.iter().map(|lead| lead.id), |id| self.leads.contains_key(id))
             && all_new(changes.submissions.iter().map(|new| (new.key, new.count)), |key| {
                 self.submissions.contains_key(key)
@@ -269,6 +270,9 @@ impl Tables {
                 row.last_event_at = row.last_event_at.max(stored.event.occurred_at);
             }
             self.events.insert((stored.event.id, stored.event.pixel_id.clone()), stored.clone());
+        }
+        for new in &changes.conversions {
+            self.conversions.insert(new.id, new.clone());
         }
         for lead in &changes.leads {
             self.leads.insert(lead.id, lead.clone());

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::PostgresStore;
 use crate::column::{At, JsonText, parsed};
+use crate::conversions::{conversions_of, replace_conversions_of};
 use crate::error::Failure;
 use crate::lead_row::LeadRow;
 use crate::schema::{identities, leads, sessions, touchpoints, tracking_events, visitors};
@@ -53,6 +54,7 @@ fn history(
         events: rows.into_iter().map(|row| row.stored(cookie.clone())).collect::<Result<_, _>>()?,
         sessions: sessions_of(connection, visitor)?,
         touches: touches.into_iter().map(touch).collect::<Result<_, _>>()?,
+        conversions: conversions_of(connection, visitor)?,
     }))
 }
 
@@ -118,6 +120,7 @@ fn revise(connection: &mut PgConnection, project: ProjectId, revision: &Revision
         }
         diesel::insert_into(touchpoints::table).values(rows).execute(connection)?;
     }
+    replace_conversions_of(connection, revision.visitor_id, &revision.conversions)?;
     for (session, Attribution { source, medium, campaign, channel }) in &revision.sessions {
         let own = sessions::table.find(session.0).filter(sessions::visitor_id.eq(id));
         diesel::update(own)

@@ -26,6 +26,7 @@ extern crate self as leadtrail_store_postgres;
 mod clock;
 mod column;
 mod connections;
+mod conversions;
 mod error;
 mod histories;
 mod journeys;

@@ -217,6 +217,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    conversions (project_id, conversion_id) {
+        project_id -> Uuid,
+        conversion_id -> Uuid,
+        name -> Text,
+        pixel_id -> Text,
+        event_id -> Uuid,
+        visitor_id -> Uuid,
+        session_id -> Uuid,
+        occurred_at -> Timestamptz,
+        value -> Nullable<Double>,
+        touches -> Jsonb,
+        rules_version -> Integer,
+    }
+}
+
+diesel::table! {
     crm_connections (project_id) {
         project_id -> Uuid,
         sealed -> Binary,

@@ -12,6 +12,7 @@ use leadtrail_domain::touch::{Attribution, RULES_VERSION, Touch};
 use leadtrail_domain::visit::NewTouch;
 
 use crate::SqliteStore;
+use crate::conversions::{conversions_of, delete_conversions_of, insert_conversion};
 use crate::failure::{Failure, Outcome, json_text};
 use crate::lead_row::LeadRow;
 use crate::row::Row;
@@ -52,6 +53,7 @@ fn history(
         events: rows.into_iter().map(|row| row.read(cookie.as_deref())).collect::<Result<_, _>>()?,
         sessions: sessions_of(connection, id)?,
         touches: touches.iter().map(touch).collect::<Result<_, _>>()?,
+        conversions: conversions_of(connection, id)?,
     }))
 }
 
@@ -100,6 +102,8 @@ fn revise(connection: &mut SqliteConnection, project: ProjectId, revision: &Revi
         let new = NewTouch { project_id: project, visitor_id: revision.visitor_id, touch: Arc::clone(touch) };
         insert_touch(connection, &new)?;
     }
+    delete_conversions_of(connection, id)?;
+    revision.conversions.iter().try_for_each(|conversion| insert_conversion(connection, conversion))?;
     for (session, Attribution { source, medium, campaign, channel }) in &revision.sessions {
         let own = sessions::table.find(session.0.as_bytes().as_slice()).filter(sessions::visitor_id.eq(id));
         diesel::update(own)

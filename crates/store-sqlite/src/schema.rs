@@ -16,6 +16,22 @@ diesel::table! {
 }
 
 diesel::table! {
+    conversions (project_id, conversion_id) {
+        project_id -> Binary,
+        conversion_id -> Binary,
+        name -> Text,
+        pixel_id -> Text,
+        event_id -> Binary,
+        visitor_id -> Binary,
+        session_id -> Binary,
+        occurred_at -> BigInt,
+        value -> Nullable<Double>,
+        touches -> Text,
+        rules_version -> BigInt,
+    }
+}
+
+diesel::table! {
     crm_connections (project_id) {
         project_id -> Binary,
         sealed -> Binary,
@@ -239,6 +255,7 @@ diesel::table! {
 
 diesel::allow_tables_to_appear_in_same_query!(
     api_keys,
+    conversions,
     crm_connections,
     crm_writes,
     identities,

@@ -9,6 +9,7 @@ use super::{
     Client, Consent, Event, EventKind, Form, Prop, RawEvent, RawForm, RawSize, Scalar, Size, VisitorName,
 };
 use crate::click_id;
+use crate::conversion::{Converted, conversions_of};
 use crate::cookie;
 use crate::id::{EventId, VisitorCookie};
 use crate::project::{BotMode, ConsentMode, GpcMode, IpMode, PixelContext, ProjectSettings};
@@ -53,13 +54,15 @@ pub struct ParseContext<'a> {
     pub referer: Option<&'a str>,
 }
 
-/// An event, and how its visitor arrived.
+/// An event, how its visitor arrived, and as what it counts.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Collected {
     /// The event.
     pub event: Event,
     /// How its visitor arrived at the page.
     pub arrival: Arrival,
+    /// As what it counts, by name.
+    pub conversions: Vec<Converted>,
     /// Why the project does not want it kept; it is then counted and dropped.
     pub unwanted: Option<Unwanted>,
 }
@@ -169,19 +172,20 @@ impl Event {
             consent,
             client: client_of(&context.client, settings, unlinked),
         };
-        Ok(Collected { event, arrival, unwanted })
+        let conversions = conversions_of(&event, &settings.conversions);
+        Ok(Collected { event, arrival, conversions, unwanted })
     }
 }
 
 impl Collected {
     /// A stored event as the rules of this version read it: signals that its addresses have and that nobody knew when it
-    /// was stored are added, none is replaced, and how its visitor arrived is judged anew.
+    /// was stored are added, none is replaced, and how its visitor arrived and as what it counts is judged anew.
     ///
     /// What only the request's headers told is not stored and stays as it was read then.
     pub fn reread(mut event: Event, pixel: &PixelContext) -> Self {
         let referrer = event.referrer_url.as_deref().and_then(Referrer::new);
         let Ok((page, query)) = WebUrl::parse(&event.page_url) else {
-            return Self { event, arrival: Arrival::Direct, unwanted: None };
+            return Self { event, arrival: Arrival::Direct, conversions: Vec::new(), unwanted: None };
         };
         // The end of an address that was cut may be half a name.
         let is_whole = |url: &str| url.chars().count() < URL_CHARS_MAX;
@@ -197,7 +201,8 @@ impl Collected {
         }
         let referrer_host = referrer.as_ref().and_then(|referrer| referrer.host.as_deref());
         let arrival = Neighbourhood::from(pixel).arrival(&event.signals, page.host(), referrer_host);
-        Self { event, arrival, unwanted: None }
+        let conversions = conversions_of(&event, &pixel.project.settings.conversions);
+        Self { event, arrival, conversions, unwanted: None }
     }
 }
 

@@ -84,10 +84,10 @@ impl Text for CommitVisits {
     type Row = Bool;
 }
 
-/// The same with leads and what they bring.
-struct CommitLeads;
+/// The same with conversions, leads, and what they bring.
+struct CommitOutcomes;
 
-impl Text for CommitLeads {
+impl Text for CommitOutcomes {
     const SQL: &'static str = concat!(
         visits_sql!(),
         ", joined AS MATERIALIZED (
@@ -97,6 +97,10 @@ impl Text for CommitLeads {
             WHERE j.project_id = w.project_id AND j.status = 'pending' AND j.wanted IS NULL
             ORDER BY j.job_id
             FOR NO KEY UPDATE OF j
+        ), new_conversions AS (
+            INSERT INTO conversions (project_id, conversion_id, name, pixel_id, event_id, visitor_id, session_id,
+                occurred_at, value, touches, rules_version)
+            SELECT * FROM UNNEST({}, {}, {}, {}, {}, {}, {}, {}, {}, {}, {})
         ), new_leads AS (
             INSERT INTO leads (lead_id, project_id, pixel_id, event_id, visitor_id, session_id, job_id, email, email_hash,
                 first_name, last_name, occurred_at, received_at, touches, session_touch, rules_version)
@@ -123,17 +127,18 @@ pub(super) async fn commit(store: &PostgresStore, changes: &Changes) -> Result<(
     }
     let mut columns = Columns::default();
     push_visits(&mut columns, changes);
-    let brings_leads = !(changes.leads.is_empty()
+    let has_outcomes = !(changes.conversions.is_empty()
+        && changes.leads.is_empty()
         && changes.submissions.is_empty()
         && changes.identities.is_empty()
         && changes.jobs.is_empty()
         && changes.joined.is_empty());
-    if brings_leads {
+    if has_outcomes {
         let joined: BTreeSet<_> = changes.joined.iter().map(|join| (join.id, join.project_id)).collect();
-        push_leads(&mut columns, changes, &joined);
+        push_outcomes(&mut columns, changes, &joined);
         push_counts(&mut columns, changes);
         columns.count(joined.len());
-        execute::<CommitLeads>(store, columns).await
+        execute::<CommitOutcomes>(store, columns).await
     } else {
         push_counts(&mut columns, changes);
         execute::<CommitVisits>(store, columns).await
@@ -202,9 +207,22 @@ fn push_visits(columns: &mut Columns, changes: &Changes) {
     event_row::push(columns, &changes.events);
 }
 
-fn push_leads(columns: &mut Columns, changes: &Changes, joined: &BTreeSet<(SyncJobId, ProjectId)>) {
+fn push_outcomes(columns: &mut Columns, changes: &Changes, joined: &BTreeSet<(SyncJobId, ProjectId)>) {
     columns.uuids(joined.iter().map(|(job, _)| job.0));
     columns.uuids(joined.iter().map(|(_, project)| project.0));
+
+    let conversions = &changes.conversions;
+    columns.uuids(conversions.iter().map(|conversion| conversion.project_id.0));
+    columns.uuids(conversions.iter().map(|conversion| conversion.id.0));
+    columns.texts(conversions.iter().map(|conversion| conversion.name.as_str()));
+    columns.texts(conversions.iter().map(|conversion| conversion.pixel_id.as_str()));
+    columns.uuids(conversions.iter().map(|conversion| conversion.event_id.uuid()));
+    columns.uuids(conversions.iter().map(|conversion| conversion.visitor_id.0));
+    columns.uuids(conversions.iter().map(|conversion| conversion.session_id.0));
+    columns.instants(conversions.iter().map(|conversion| conversion.occurred_at));
+    columns.optional_doubles(conversions.iter().map(|conversion| conversion.value));
+    columns.optional_json(conversions.iter().map(|conversion| Some(&conversion.touches)));
+    columns.integers(conversions.iter().map(|_| i32::from(RULES_VERSION)));
 
     let leads = &changes.leads;
     let hashes: Vec<_> = leads.iter().map(|lead| lead.email.hash().0).collect();

@@ -14,6 +14,7 @@ use leadtrail_domain::visit::{
 };
 
 use super::EventRow;
+use crate::conversions::insert_conversion;
 use crate::failure::{Failure, Outcome, is_unique_violation, json_text};
 use crate::schema::{
     identities, leads, sessions, submissions, sync_jobs, touchpoints, tracking_events as events, visitors,
@@ -40,6 +41,7 @@ fn write(connection: &mut SqliteConnection, changes: &Changes) -> Outcome<()> {
     changes.widened.iter().try_for_each(|widened| widen(connection, widened))?;
     changes.touches.iter().try_for_each(|touch| insert_touch(connection, touch))?;
     changes.events.iter().try_for_each(|event| insert_event(connection, event))?;
+    changes.conversions.iter().try_for_each(|conversion| insert_conversion(connection, conversion))?;
     changes.leads.iter().try_for_each(|lead| insert_lead(connection, lead))?;
     changes.submissions.iter().try_for_each(|submission| insert_submission(connection, submission))?;
     changes.identities.iter().try_for_each(|identity| insert_identity(connection, identity))?;
