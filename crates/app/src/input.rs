@@ -218,7 +218,10 @@ impl Settings for ProjectSettings {
         }
         for (name, rule) in &self.conversions {
             if rule.is_boundless() {
-                problems.add(&format!("conversions.{name}"), "needs `event`, `page` or both: it counts every page view");
+                problems.add(
+                    &format!("conversions.{name}"),
+                    "needs `event`, `page` or both: it counts every page view",
+                );
             }
         }
         for (name, target) in &self.crm.mapping {

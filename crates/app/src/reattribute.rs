@@ -9,7 +9,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use leadtrail_domain::id::{EventId, LeadId, PixelId, ProjectId, SessionId, VisitorId};
+use leadtrail_domain::conversion::{Conversion, ConversionName};
+use leadtrail_domain::id::{ConversionId, EventId, LeadId, PixelId, ProjectId, SessionId, VisitorId};
 use leadtrail_domain::lead::Lead;
 use leadtrail_domain::ports::{Clock, Histories, JobAction, Page, Projects, StoreError, SyncJobs};
 use leadtrail_domain::project::{PixelContext, Project};
@@ -88,7 +89,7 @@ pub struct Report {
     pub dry_run: bool,
     /// How many visitors were looked at.
     pub visitors: u64,
-    /// Those whose touches or sessions differ.
+    /// Those whose touches, sessions or conversions differ.
     pub visitors_changed: u64,
     /// Touches that were not there.
     pub touches_added: u64,
@@ -98,6 +99,12 @@ pub struct Report {
     pub touches_changed: u64,
     /// Sessions that are attributed otherwise.
     pub sessions_changed: u64,
+    /// Events that were no conversion of a kind and are one.
+    pub conversions_added: u64,
+    /// Conversions that are none any more.
+    pub conversions_removed: u64,
+    /// Conversions with another value or other touches.
+    pub conversions_changed: u64,
     /// How many leads were looked at.
     pub leads: u64,
     /// Those whose touches differ.
@@ -129,6 +136,8 @@ pub enum Detail {
         touches: Vec<TouchChange>,
         /// Its sessions that are attributed otherwise.
         sessions: Vec<SessionChange>,
+        /// Its conversions that differ, by id.
+        conversions: Vec<ConversionChange>,
     },
     /// A lead.
     Lead {
@@ -163,6 +172,21 @@ pub struct SessionChange {
     pub before: Attribution,
     /// What it is attributed to.
     pub after: Attribution,
+}
+
+/// A conversion before and after.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub struct ConversionChange {
+    /// Of which kind.
+    pub name: ConversionName,
+    /// When it occurred.
+    pub at: Timestamp,
+    /// The event.
+    pub event_id: EventId,
+    /// What it was worth and its last touch that is not direct; absent where it was none.
+    pub before: Option<String>,
+    /// What it is worth and that touch; absent where it is none.
+    pub after: Option<String>,
 }
 
 /// A touch of a lead before and after.
@@ -394,7 +418,37 @@ impl Report {
                 sessions.push(SessionChange { id: *id, before: before.clone(), after: after.clone() });
             }
         }
-        self.describe(Detail::Visitor { id: history.visitor_id, touches, sessions }, details_max);
+        let conversions = self.add_conversions(history, revision);
+        let detail = Detail::Visitor { id: history.visitor_id, touches, sessions, conversions };
+        self.describe(detail, details_max);
+    }
+
+    fn add_conversions(&mut self, history: &History, revision: &Revision) -> Vec<ConversionChange> {
+        let by_id = |conversions: &[Conversion]| -> BTreeMap<ConversionId, Conversion> {
+            conversions.iter().map(|conversion| (conversion.id, conversion.clone())).collect()
+        };
+        let (before, after) = (by_id(&history.conversions), by_id(&revision.conversions));
+        let mut changes = Vec::new();
+        let ids: BTreeSet<&ConversionId> = before.keys().chain(after.keys()).collect();
+        for id in ids {
+            let (before, after) = (before.get(id), after.get(id));
+            match (before, after) {
+                (Some(before), Some(after)) if before == after => continue,
+                (Some(_), Some(_)) => self.conversions_changed += 1,
+                (Some(_), None) => self.conversions_removed += 1,
+                (None, _) => self.conversions_added += 1,
+            }
+            let Some(conversion) = after.or(before) else { continue };
+            let [before, after] = [before, after].map(|one| one.map(worth));
+            changes.push(ConversionChange {
+                name: conversion.name.clone(),
+                at: conversion.occurred_at,
+                event_id: conversion.event_id,
+                before,
+                after,
+            });
+        }
+        changes
     }
 
     fn add_lead(&mut self, before: &Lead, after: &Lead, details_max: usize) {
@@ -442,6 +496,9 @@ impl Report {
         self.touches_removed += other.touches_removed;
         self.touches_changed += other.touches_changed;
         self.sessions_changed += other.sessions_changed;
+        self.conversions_added += other.conversions_added;
+        self.conversions_removed += other.conversions_removed;
+        self.conversions_changed += other.conversions_changed;
         self.leads += other.leads;
         self.leads_changed += other.leads_changed;
         self.requeued += other.requeued;
@@ -454,6 +511,13 @@ impl Report {
             self.describe(detail, details_max);
         }
     }
+}
+
+/// What a conversion is worth and where it came from, in a line.
+fn worth(conversion: &Conversion) -> String {
+    let value = conversion.value.map_or_else(|| "no value".to_owned(), |value| format!("value {value}"));
+    let from = conversion.touches.last_non_direct.as_deref().map(described);
+    format!("{value}, {}", from.as_deref().unwrap_or("direct"))
 }
 
 /// A touch in a line: what decided, source, medium and campaign, the names of its click ids, the rules.

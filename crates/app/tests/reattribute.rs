@@ -56,10 +56,11 @@ fn anywhere(touch: &Touch) -> Touch {
     Touch { session_id: SessionId(Uuid::nil()), ..touch.clone() }
 }
 
-type LeadTouches = Vec<Option<Touch>>;
+type Touches = Vec<Option<Touch>>;
+type Converted = BTreeMap<(EventId, String), (Option<String>, Touches)>;
 
-/// The touches of each visitor and lead.
-fn told(site: &Site, cookies: usize) -> (Vec<Vec<Touch>>, BTreeMap<EventId, LeadTouches>) {
+/// The touches of each visitor, lead and conversion, and what conversions are worth.
+fn told(site: &Site, cookies: usize) -> (Vec<Vec<Touch>>, BTreeMap<EventId, Touches>, Converted) {
     let known = |cookie: usize| {
         let seen = site
             .events()
@@ -75,7 +76,14 @@ fn told(site: &Site, cookies: usize) -> (Vec<Vec<Touch>>, BTreeMap<EventId, Lead
             [&four.first, &four.first_non_direct, &four.last_non_direct, &four.last, &lead.session_touch];
         (lead.event_id, all.map(|touch| touch.as_deref().map(anywhere)).to_vec())
     });
-    (visitors, leads.collect())
+    let conversions = site.conversions().into_iter().map(|conversion| {
+        let four = &conversion.touches;
+        let all = [&four.first, &four.first_non_direct, &four.last_non_direct, &four.last];
+        let touches = all.map(|touch| touch.as_deref().map(anywhere)).to_vec();
+        let value = conversion.value.map(|value| value.to_string());
+        ((conversion.event_id, conversion.name.to_string()), (value, touches))
+    });
+    (visitors, leads.collect(), conversions.collect())
 }
 
 const COOKIES: usize = 3;
@@ -268,6 +276,42 @@ fn what_the_crm_was_told_is_told_again_only_where_that_is_asked_and_nobody_said_
         .unwrap();
     assert_eq!(run(&site, &Wish { requeue: true, ..WISH }).requeued, 0);
     assert_eq!(site.jobs()[0].status, JobStatus::Held);
+}
+
+/// From now on this counts as a conversion, and nothing else.
+fn count_only(site: &Site, rules: &Value) {
+    let project = block_on(site.store.project(site.project())).expect("a store that works");
+    let was = project.expect("the site's project");
+    let mut becomes = was.clone();
+    becomes.settings.conversions = serde_json::from_value(rules.clone()).expect("conversions");
+    assert!(block_on(site.store.update_project(&was, &becomes)).expect("a store that works"));
+}
+
+#[test]
+fn what_counts_by_now_counts_from_the_beginning() {
+    let site = Site::new();
+    site.visit(0, "cookie-a", "/?utm_source=news", "");
+    site.visit(1, "cookie-a", "/pricing", "");
+    site.visit(2, "cookie-a", "/thanks", "");
+    count_only(&site, &json!({ "thanks": {"page": "/thanks"}, "prices": {"page": "/pricing", "value": 7} }));
+    let changes =
+        |report: &Report| (report.conversions_added, report.conversions_changed, report.conversions_removed);
+    let before = site.conversions();
+    let report = run(&site, &DRY);
+    assert_eq!((changes(&report), report.touches_added + report.touches_changed), ((1, 1, 0), 0));
+    let Detail::Visitor { conversions, .. } = &report.details[0] else { panic!("{:?}", report.details) };
+    let after: Vec<_> = conversions.iter().map(|change| change.after.as_deref().unwrap_or("none")).collect();
+    assert!(after[0].starts_with("value 7, news"), "{after:?}");
+    assert!(after[1].starts_with("no value, news"), "{after:?}");
+    assert_eq!(site.conversions(), before);
+    run(&site, &WISH);
+    let [prices, thanks] = site.conversions().try_into().unwrap();
+    assert_eq!((prices.value, thanks.name.as_str()), (Some(7.0), "thanks"));
+    assert_eq!(thanks.touches, prices.touches);
+    assert_eq!(run(&site, &WISH).visitors_changed, 0);
+    count_only(&site, &json!({}));
+    assert_eq!(changes(&run(&site, &WISH)), (0, 0, 2));
+    assert_eq!(site.conversions(), []);
 }
 
 #[test]

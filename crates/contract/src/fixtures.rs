@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leadtrail_domain::click_id::{COLUMNS, ClickId};
+use leadtrail_domain::conversion::Conversion;
 use leadtrail_domain::crm::{FieldKey, FieldValue, PersonId};
 use leadtrail_domain::email::EmailAddress;
 use leadtrail_domain::event::{
     Client, Consent, Event, EventKind, EventSync, Form, Prop, Size, StoredEvent, VisitorName,
 };
 use leadtrail_domain::id::{
-    EventId, KeyId, LeadId, PixelId, ProjectId, SessionId, Slug, SyncJobId, VisitorCookie, VisitorId,
+    ConversionId, EventId, KeyId, LeadId, PixelId, ProjectId, SessionId, Slug, SyncJobId, VisitorCookie,
+    VisitorId,
 };
 use leadtrail_domain::key::{ApiKey, KeySecret, Scope};
 use leadtrail_domain::lead::{Lead, SubmissionKey};
@@ -511,6 +513,37 @@ impl Visitor {
             identities: vec![self.identity(minute, address)],
             ..Changes::default()
         }
+    }
+
+    /// The page view of a minute as a conversion, in a session that opened with a touch from `news`.
+    ///
+    /// # Panics
+    /// When `name` is none of a conversion.
+    pub fn conversion(&self, opened: u32, minute: u32, name: &str) -> Conversion {
+        let name = name.parse().expect("the name of a conversion");
+        let touch = self.touch(opened, opened, Some("news"));
+        Conversion {
+            id: ConversionId::derive(at(minute), &self.pixel_id, self.event_id(minute), &name),
+            project_id: self.project_id,
+            name,
+            pixel_id: self.pixel_id.clone(),
+            event_id: self.event_id(minute),
+            visitor_id: self.id,
+            session_id: self.session_id(opened),
+            occurred_at: at(minute),
+            value: None,
+            touches: FourTouches::among([&touch], (at(minute), self.event_id(minute))),
+        }
+    }
+
+    /// A further page view in an open session that counts as conversions of these names.
+    pub fn converts(&self, version: i64, opened: u32, minute: u32, names: &[&str]) -> Changes {
+        let mut changes = self.views(version, opened, minute);
+        for assumed in &mut changes.assumed {
+            assumed.advances = true;
+        }
+        changes.conversions = names.iter().map(|name| self.conversion(opened, minute, name)).collect();
+        changes
     }
 
     /// This visitor gave an e-mail.

@@ -21,6 +21,7 @@ suite!($ histories_contract, histories, Stores,
     a_history_is_not_shown_to_another_project,
     a_history_of_somebody_not_recognised_tells_of_that_visit,
     a_revision_replaces_touches_and_what_sessions_are_attributed_to,
+    a_revision_replaces_the_visitors_conversions_and_no_others,
     what_was_decided_before_a_revision_is_stale_after_it,
     a_revision_from_an_older_version_is_stale_and_changes_nothing,
     a_revision_by_another_project_is_stale_and_changes_nothing,
@@ -62,6 +63,7 @@ fn revision(visitor: &Visitor, version: i64) -> Revision {
         visitor_id: visitor.id,
         version,
         touches: vec![touch],
+        conversions: Vec::new(),
         sessions,
         identified: BTreeMap::new(),
         opened_by: BTreeMap::new(),
@@ -128,6 +130,7 @@ async fn a_history_tells_all_that_is_stored_of_a_visitor_in_its_order(stores: &S
             .into(),
         sessions: BTreeMap::from([session(1, Some("news")), session(100, None)]),
         touches: vec![visitor.touch(1, 1, Some("news")), visitor.touch(100, 100, None)],
+        conversions: Vec::new(),
     };
     assert_eq!(history(stores, &visitor).await, expected);
 }
@@ -176,6 +179,29 @@ async fn a_revision_replaces_touches_and_what_sessions_are_attributed_to(stores:
     assert_eq!((known.version, &known.touches), (3, &expected.touches));
     let attributed: Vec<&Attribution> = known.sessions.iter().map(|session| &session.attribution).collect();
     assert_eq!(attributed, [&expected.touches[0].attribution(), &Attribution::default()]);
+}
+
+async fn a_revision_replaces_the_visitors_conversions_and_no_others(stores: &Stores) {
+    let tenant = Tenant::create(stores, 1).await;
+    let (visitor, other) = (tenant.visitor(1), tenant.visitor(2));
+    for one in [&visitor, &other] {
+        commit(stores, &one.arrives(1)).await;
+        commit(stores, &one.converts(1, 1, 3, &["stays", "goes"])).await;
+    }
+    let mut before = [visitor.conversion(1, 3, "stays"), visitor.conversion(1, 3, "goes")];
+    before.sort_by_key(|conversion| conversion.id);
+    assert_eq!(history(stores, &visitor).await.conversions, before);
+    let others = history(stores, &other).await;
+
+    let [mut stays, mut comes] = ["stays", "comes"].map(|name| visitor.conversion(1, 3, name));
+    stays.touches = FourTouches::default();
+    comes.value = Some(2.5);
+    let mut after = vec![stays, comes];
+    after.sort_by_key(|conversion| conversion.id);
+    let revision = Revision { conversions: after.clone(), ..revision(&visitor, 2) };
+    stores.histories.revise(tenant.id(), &revision).await.expect("the version is the visitor's");
+    assert_eq!(history(stores, &visitor).await.conversions, after);
+    assert_eq!(history(stores, &other).await, others);
 }
 
 async fn what_was_decided_before_a_revision_is_stale_after_it(stores: &Stores) {

@@ -9,12 +9,21 @@
 //!
 //! use leadtrail_contract::Stores;
 //! use leadtrail_domain::ports::{
-//!     Connections, Histories, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits,
+//!     Connections, Conversions, Histories, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits,
 //! };
 //!
 //! fn subject<S>(store: S) -> Stores
 //! where
-//!     S: Visits + SyncJobs + Journeys + Histories + Projects + Connections + Keys + Maintenance + 'static,
+//!     S: Visits
+//!         + SyncJobs
+//!         + Journeys
+//!         + Histories
+//!         + Conversions
+//!         + Projects
+//!         + Connections
+//!         + Keys
+//!         + Maintenance
+//!         + 'static,
 //! {
 //!     Stores::of(Arc::new(store))
 //! }
@@ -39,6 +48,7 @@
 mod suite;
 
 pub mod connections;
+pub mod conversions;
 pub mod crm;
 pub mod fixtures;
 pub mod histories;

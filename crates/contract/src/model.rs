@@ -16,12 +16,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
+use leadtrail_domain::conversion::Converted;
 use leadtrail_domain::crm::PersonId;
 use leadtrail_domain::email::EmailHash;
 use leadtrail_domain::event::{Arrival, Collected, EventKind, VisitorName};
 use leadtrail_domain::id::ProjectId;
 use leadtrail_domain::ingest::{CrmRoute, IngestPolicy, Policies, ingest, query_for};
-use leadtrail_domain::ports::{JobAction, JobFilter, StoreError};
+use leadtrail_domain::ports::{ConversionFilter, JobAction, JobFilter, StoreError};
 use leadtrail_domain::project::{Pixel, default_account};
 use leadtrail_domain::sync::{JobStatus, Lease, NextStep, Settlement};
 use leadtrail_domain::touch::TouchKind;
@@ -29,6 +30,7 @@ use leadtrail_domain::visit::{Freshness, Known, VisitQuery};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::subsequence;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::Stores;
@@ -81,6 +83,8 @@ struct Visit {
     late_minutes: u32,
     source: Option<u32>,
     form: Option<usize>,
+    /// As which of two kinds of conversion it counts.
+    conversions: Vec<u32>,
     /// Whether the same form was sent before, as opposed to one with another text.
     same_text: bool,
     /// Whether it is decided on what was known before the last visit.
@@ -114,13 +118,17 @@ fn visit() -> impl Strategy<Value = Visit> {
         (0..TENANTS, prop_oneof![2 => Just(0_u32), 1 => Just(1_u32)], option::weighted(0.85, 0..COOKIES));
     let when =
         (prop_oneof![1 => Just(0_u32), 4 => 0_u32..50], prop_oneof![4 => Just(0_u32), 1 => 0_u32..200]);
-    let what = (option::weighted(0.3, 0_u32..3), option::weighted(0.4, 0..EMAILS.len()));
+    let what = (
+        option::weighted(0.3, 0_u32..3),
+        option::weighted(0.4, 0..EMAILS.len()),
+        prop_oneof![4 => Just(Vec::new()), 1 => subsequence(vec![0_u32, 1], 1..=2)],
+    );
     let twists = (any::<bool>(), prop::bool::weighted(0.15), prop::bool::weighted(0.1));
     (who, when, what, twists).prop_map(
         |(
             (tenant, pixel, cookie),
             (gap_minutes, late_minutes),
-            (source, form),
+            (source, form, conversions),
             (same_text, from_old_state, repeats_id),
         )| {
             Visit {
@@ -131,6 +139,7 @@ fn visit() -> impl Strategy<Value = Visit> {
                 late_minutes,
                 source,
                 form,
+                conversions,
                 same_text,
                 from_old_state,
                 repeats_id,
@@ -245,6 +254,12 @@ impl Walk {
             Some(_named) => Arrival::External { kind: TouchKind::Utm, referrer_host: None },
             None => Arrival::Direct,
         };
+        let conversions = (visit.conversions.iter())
+            .map(|n| Converted {
+                name: format!("goal {n}").parse().expect("the name of a conversion"),
+                value: (*n == 1).then_some(20.0),
+            })
+            .collect();
         Collected { event, arrival, conversions, unwanted: None }
     }
 
@@ -368,6 +383,12 @@ impl Walk {
                 "events",
                 subject.visits.events(project, None, 1_000).await,
                 reference.visits.events(project, None, 1_000).await,
+            );
+            let every = ConversionFilter::default();
+            agreed(
+                "conversions",
+                subject.conversions.conversions(project, &every, 1_000).await,
+                reference.conversions.conversions(project, &every, 1_000).await,
             );
             let all = JobFilter::default();
             let jobs = agreed(

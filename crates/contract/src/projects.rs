@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use leadtrail_domain::conversion::ConversionRule;
 use leadtrail_domain::crm::WritePolicy;
+use leadtrail_domain::event::EventKind;
 use leadtrail_domain::ports::{Created, Page, StoreError};
 use leadtrail_domain::project::{
     BotMode, ConsentMode, CrmSettings, FieldTarget, GpcMode, IpMode, NameMatch, OnMany, Pixel, PixelContext,
@@ -58,6 +60,14 @@ fn particular(n: u32) -> Project {
                 "a.example".parse().expect("a host"),
             ],
             split_sessions_on_campaign: true,
+            conversions: BTreeMap::from([(
+                "Angebot €".parse().expect("the name of a conversion"),
+                ConversionRule {
+                    event: Some(EventKind::Custom("größe gewählt".to_owned())),
+                    page: Some("*.shop.example/größe/**".parse().expect("a page")),
+                    value: Some(-0.5),
+                },
+            )]),
             sync_delay: Some(Span::try_from(Duration::from_secs(90)).expect("a span")),
             crm: CrmSettings {
                 enabled: false,

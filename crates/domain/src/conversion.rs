@@ -180,7 +180,10 @@ impl FromStr for PagePattern {
         } else {
             Some(host.parse().map_err(|_no_host: crate::web_url::HostPatternError| PagePatternError)?)
         };
-        if path.starts_with("//") || path.contains(['?', '#']) || text.chars().count() > PAGE_PATTERN_CHARS_MAX {
+        if path.starts_with("//")
+            || path.contains(['?', '#'])
+            || text.chars().count() > PAGE_PATTERN_CHARS_MAX
+        {
             return Err(PagePatternError);
         }
         Ok(Self { host, path: path.to_owned() })
@@ -332,7 +335,9 @@ mod tests {
 
     #[test]
     fn what_is_no_path_is_no_pattern() {
-        for bad in ["", "thanks", "https://shop.example/thanks", "//thanks", "/a?b=c", "/a#b", "a b/thanks", "*/x"] {
+        for bad in
+            ["", "thanks", "https://shop.example/thanks", "//thanks", "/a?b=c", "/a#b", "a b/thanks", "*/x"]
+        {
             assert_eq!(bad.parse::<PagePattern>(), Err(PagePatternError), "{bad}");
         }
         let long = format!("/{}", "p".repeat(PAGE_PATTERN_CHARS_MAX));
@@ -352,7 +357,9 @@ mod tests {
     fn by_definition(pattern: &[char], path: &[char]) -> bool {
         match (pattern, path) {
             ([], path) => path.is_empty(),
-            (['*', '*', rest @ ..], path) => (0..=path.len()).any(|taken| by_definition(rest, &path[taken..])),
+            (['*', '*', rest @ ..], path) => {
+                (0..=path.len()).any(|taken| by_definition(rest, &path[taken..]))
+            }
             (['*', rest @ ..], path) => (0..=path.len())
                 .take_while(|taken| !path[..*taken].contains(&'/'))
                 .any(|taken| by_definition(rest, &path[taken..])),

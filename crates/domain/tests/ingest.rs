@@ -5,7 +5,7 @@ mod site;
 
 use std::time::Duration;
 
-use leadtrail_domain::event::EventKind;
+use leadtrail_domain::event::{Collected, EventKind};
 use leadtrail_domain::project::default_account;
 use leadtrail_domain::touch::FourTouches;
 use proptest::prelude::*;
@@ -259,6 +259,74 @@ fn who_was_identified_is_known_when_the_form_comes_from_elsewhere() {
     assert_eq!(changes.leads[0].touches.first.as_ref().unwrap().source(), Some("google"));
 }
 
+fn converted(site: &Site) -> Vec<(String, Option<f64>)> {
+    site.conversions().into_iter().map(|one| (String::from(one.name), one.value)).collect()
+}
+
+#[test]
+fn an_event_counts_as_what_its_project_says() {
+    let site = Site::new();
+    let custom = |at: u32, body: Value| {
+        let mut event = json!({ "page_url": "https://www.acme.example/files", "visitor_cookie": "cookie-a" });
+        event.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+        site.one(at, &event);
+    };
+    custom(0, json!({ "event_type": "download" }));
+    custom(1, json!({ "event_type": "download", "value": 20 }));
+    custom(2, json!({ "event_type": "Download" }));
+    custom(3, json!({ "event_type": "download", "page_url": "https://acme.example/" }));
+    custom(4, json!({ "page_url": "https://other.example/pricing/?plan=b" }));
+    custom(5, json!({ "event_type": "scroll", "page_url": "https://www.acme.example/pricing" }));
+    site.submit(6, "cookie-a", JANE);
+    let download = |value| ("download".to_owned(), Some(value));
+    let expected =
+        [download(1.0), download(20.0), ("prices".to_owned(), Some(5.0)), ("form".to_owned(), None)];
+    assert_eq!(converted(&site), expected);
+}
+
+#[test]
+fn an_event_may_be_several_conversions_and_a_repetition_is_none_more() {
+    let mut site = Site::new();
+    let rule = site.pixel.project.settings.conversions.values().next().unwrap().clone();
+    site.pixel.project.settings.conversions.insert("again".parse().unwrap(), rule);
+    let body = json!({ "page_url": "https://www.acme.example/", "event_type": "download", "visitor_cookie": "cookie-a", "event_id": "e1" });
+    for at in [0, 1] {
+        site.one(at, &body);
+    }
+    let mut names: Vec<String> = converted(&site).into_iter().map(|(name, _)| name).collect();
+    names.sort();
+    assert_eq!(names, ["again", "download"]);
+}
+
+#[test]
+fn a_conversion_keeps_the_four_touches_as_they_were() {
+    let site = Site::new();
+    site.visit(0, "cookie-a", "/", "");
+    site.visit(100, "cookie-a", &google("/"), "");
+    let answer = site.visit(101, "cookie-a", "/pricing", "https://www.acme.example/");
+    site.visit(200, "cookie-a", "/?utm_source=meta", "");
+    let [conversion] = site.conversions().try_into().unwrap();
+    assert_eq!(
+        (Some(conversion.visitor_id), Some(conversion.session_id)),
+        (answer.visitor_id, answer.session_id)
+    );
+    assert_eq!(conversion.occurred_at, minute(101));
+    let FourTouches { first, first_non_direct, last_non_direct, last } = conversion.touches;
+    assert!(first.unwrap().is_direct());
+    for touch in [first_non_direct, last_non_direct, last] {
+        assert_eq!(touch.unwrap().source(), Some("google"));
+    }
+}
+
+#[test]
+fn a_bots_event_counts_as_nothing() {
+    let site = Site::new();
+    let mut event = site.collected(0, &json!({ "page_url": "https://www.acme.example/pricing" })).event;
+    assert_eq!(Collected::reread(event.clone(), &site.pixel).conversions.len(), 1);
+    event.client.bot = Some("user agent".to_owned());
+    assert_eq!(Collected::reread(event, &site.pixel).conversions, []);
+}
+
 /// A message of one of three visitors: a page view or a form, from one of a few places.
 fn message() -> impl Strategy<Value = (u32, Value)> {
     let pages = ["/", "/pricing", "/?utm_source=google&gclid=x", "/?utm_source=meta", "/?fbclid=y"];
@@ -306,6 +374,7 @@ proptest! {
         prop_assert_eq!(answers, in_parts);
         prop_assert_eq!(whole.events(), parts.events());
         prop_assert_eq!(whole.jobs(), parts.jobs());
+        prop_assert_eq!(whole.conversions(), parts.conversions());
         for event in whole.events() {
             let cookie = event.event.visitor.cookie().unwrap().as_str();
             let (mut one, mut other) = (whole.known(cookie), parts.known(cookie));

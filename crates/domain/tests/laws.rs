@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::executor::block_on;
 use leadtrail_domain::channel;
 use leadtrail_domain::classify::{LandingRule, classify};
+use leadtrail_domain::conversion::Conversion;
 use leadtrail_domain::event::{Collected, Neighbourhood};
 use leadtrail_domain::id::EventId;
 use leadtrail_domain::ingest::{Policies, ingest, query_for};
@@ -50,7 +51,9 @@ fn settings() -> impl Strategy<Value = ModelSettings> {
 fn page() -> impl Strategy<Value = String> {
     let queries =
         ["", "?utm_source=google&gclid=x", "?utm_source=meta", "?fbclid=y", "?utm_campaign=a&utm_source="];
-    (0usize..queries.len()).prop_map(move |n| format!("https://www.acme.example/{}", queries[n]))
+    let path = prop::sample::select(vec!["", "pricing"]);
+    (path, 0usize..queries.len())
+        .prop_map(move |(path, n)| format!("https://www.acme.example/{path}{}", queries[n]))
 }
 
 /// A message of one of three visitors.
@@ -220,15 +223,18 @@ proptest! {
     }
 
     #[test]
-    fn a_later_event_changes_no_earlier_lead(messages in prop::collection::vec(message(), 2..20)) {
+    fn a_later_event_changes_no_earlier_lead_or_conversion(messages in prop::collection::vec(message(), 2..20)) {
         let site = Site::new();
         let mut at = 0;
-        let mut leads = Vec::new();
+        let (mut leads, mut conversions) = (Vec::new(), Vec::new());
         for (gap, body) in messages {
             at += gap + 1;
             let (changes, _) = site.take(&[site.collected(at, &body)]);
             leads.extend(changes.leads);
+            conversions.extend(changes.conversions);
         }
+        conversions.sort_by_key(|conversion: &Conversion| conversion.id);
+        prop_assert_eq!(site.conversions(), conversions, "a conversion stands as it was decided");
         for lead in leads {
             let stored = block_on(site.store.leads_of(site.project(), &lead.email.hash(), u32::MAX)).unwrap();
             prop_assert!(stored.contains(&lead), "a lead stands as it was decided");
@@ -275,6 +281,7 @@ proptest! {
         }
         prop_assert_eq!(ours.events(), alone.events());
         prop_assert_eq!(ours.jobs(), alone.jobs());
+        prop_assert_eq!(ours.conversions(), alone.conversions());
         for event in alone.events() {
             let cookie = event.event.visitor.cookie().unwrap().as_str();
             prop_assert_eq!(ours.known(cookie), alone.known(cookie));

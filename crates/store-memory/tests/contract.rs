@@ -12,6 +12,7 @@ fn stores() -> Stores {
 leadtrail_contract::visits_contract!(mod visits: async { stores() });
 leadtrail_contract::sync_jobs_contract!(mod sync_jobs: async { stores() });
 leadtrail_contract::connections_contract!(mod connections: async { stores() });
+leadtrail_contract::conversions_contract!(mod conversions: async { stores() });
 leadtrail_contract::journeys_contract!(mod journeys: async { stores() });
 leadtrail_contract::histories_contract!(mod histories: async { stores() });
 leadtrail_contract::projects_contract!(mod projects: async { stores() });

@@ -38,6 +38,7 @@ leadtrail_contract::visits_contract!(mod visits: async { stores().await });
 leadtrail_contract::visits_contract!(mod cached_visits: async { cached().await });
 leadtrail_contract::sync_jobs_contract!(mod sync_jobs: async { stores().await });
 leadtrail_contract::connections_contract!(mod connections: async { stores().await });
+leadtrail_contract::conversions_contract!(mod conversions: async { stores().await });
 leadtrail_contract::journeys_contract!(mod journeys: async { stores().await });
 leadtrail_contract::histories_contract!(mod histories: async { stores().await });
 leadtrail_contract::projects_contract!(mod projects: async { stores().await });

@@ -17,6 +17,7 @@ async fn scratch() -> Stores {
 leadtrail_contract::visits_contract!(mod visits: async { scratch().await });
 leadtrail_contract::sync_jobs_contract!(mod sync_jobs: async { scratch().await });
 leadtrail_contract::connections_contract!(mod connections: async { scratch().await });
+leadtrail_contract::conversions_contract!(mod conversions: async { scratch().await });
 leadtrail_contract::journeys_contract!(mod journeys: async { scratch().await });
 leadtrail_contract::histories_contract!(mod histories: async { scratch().await });
 leadtrail_contract::projects_contract!(mod projects: async { scratch().await });

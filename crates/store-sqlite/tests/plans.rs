@@ -10,7 +10,7 @@ use diesel::prelude::*;
 use leadtrail_contract::Stores;
 use leadtrail_contract::fixtures::{Tenant, at, email, queue, slug, wanted, write};
 use leadtrail_domain::crm::PersonId;
-use leadtrail_domain::ports::{JobAction, JobFilter, Page, SealedConnection};
+use leadtrail_domain::ports::{ConversionFilter, JobAction, JobFilter, Page, SealedConnection};
 use leadtrail_domain::sync::{JobStatus, NextStep, Settlement};
 use leadtrail_domain::visit::{Freshness, VisitQuery};
 use leadtrail_store_sqlite::SqliteStore;
@@ -149,6 +149,15 @@ async fn work(stores: &Stores, tenant: &Tenant) {
             jobs.count(tenant.id(), &filter).await.expect("the store answers");
         }
     }
+    stores.visits.commit(&visitor.converts(2, 60, 61, &["signup"])).await.expect("the changes are taken");
+    let conversions = &stores.conversions;
+    for (name, since) in [(None, None), ("signup".parse().ok(), None), (None, Some(at(0)))] {
+        for before in [None, Some(visitor.conversion(60, 61, "signup").id)] {
+            let filter = ConversionFilter { name: name.clone(), since, until: since, before };
+            conversions.conversions(tenant.id(), &filter, 10).await.expect("the store answers");
+        }
+    }
+    conversions.conversions_by_event(tenant.id(), visitor.event_id(61)).await.expect("the store answers");
     let journeys = &stores.journeys;
     journeys.leads_of(tenant.id(), &jane, 10).await.expect("the store answers");
     journeys.leads_by_event(tenant.id(), visitor.event_id(1)).await.expect("the store answers");

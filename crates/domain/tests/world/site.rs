@@ -1,14 +1,15 @@
 //! A project with one pixel and a store behind it, for tests of what a batch of events means.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::executor::block_on;
+use leadtrail_domain::conversion::{Conversion, ConversionName, ConversionRule};
 use leadtrail_domain::event::{Client, Collected, Event, ParseContext, StoredEvent};
 use leadtrail_domain::id::{EventId, PixelId, ProjectId, VisitorCookie};
 use leadtrail_domain::ingest::{CrmRoute, IngestPolicy, Policies, ingest, query_for};
-use leadtrail_domain::ports::{JobFilter, Projects, SyncJobs, Visits};
+use leadtrail_domain::ports::{ConversionFilter, Conversions, JobFilter, Projects, SyncJobs, Visits};
 use leadtrail_domain::project::{
     Pixel, PixelContext, PixelSettings, Project, ProjectSettings, default_account,
 };
@@ -45,7 +46,7 @@ impl Site {
             id: ProjectId::new(created_at, entropy),
             slug: slug.parse().expect("a slug"),
             name: slug.to_owned(),
-            settings: ProjectSettings::default(),
+            settings: ProjectSettings { conversions: conversion_rules(), ..ProjectSettings::default() },
             created_at,
             archived_at: None,
         };
@@ -133,6 +134,15 @@ impl Site {
             .expect("a store that works")
     }
 
+    /// By id.
+    pub(crate) fn conversions(&self) -> Vec<Conversion> {
+        let mut all =
+            block_on(self.store.conversions(self.project(), &ConversionFilter::default(), u32::MAX))
+                .expect("a store that works");
+        all.reverse();
+        all
+    }
+
     pub(crate) fn jobs(&self) -> Vec<SyncJob> {
         block_on(self.store.jobs(self.project(), &JobFilter::default(), u32::MAX))
             .expect("a store that works")
@@ -141,6 +151,16 @@ impl Site {
     pub(crate) fn leads(&self) -> BTreeSet<leadtrail_domain::id::LeadId> {
         self.events().iter().filter_map(|event| event.lead_id).collect()
     }
+}
+
+/// Whoever looks at the prices, sends a form or downloads something converts.
+fn conversion_rules() -> BTreeMap<ConversionName, ConversionRule> {
+    serde_json::from_value(json!({
+        "prices": {"page": "/pricing", "value": 5.0},
+        "form": {"event": "form_submit"},
+        "download": {"event": "download", "page": "*.acme.example/**", "value": 1.0},
+    }))
+    .expect("conversions")
 }
 
 /// A form as the pixel sends it.

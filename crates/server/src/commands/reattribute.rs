@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use leadtrail_app::access::View;
 use leadtrail_app::projects;
 use leadtrail_app::reattribute::{
-    Detail, LeadChange, Reattribution, Report, SessionChange, TouchChange, Wish,
+    ConversionChange, Detail, LeadChange, Reattribution, Report, SessionChange, TouchChange, Wish,
 };
 use leadtrail_domain::ports::Page;
 use leadtrail_domain::project::Project;
@@ -66,10 +66,11 @@ fn described(report: &Report) -> String {
     let mut lines: Vec<String> = Vec::new();
     for detail in &report.details {
         match detail {
-            Detail::Visitor { id, touches, sessions } => {
+            Detail::Visitor { id, touches, sessions, conversions } => {
                 lines.push(format!("visitor {id}"));
                 lines.extend(touches.iter().flat_map(touch));
                 lines.extend(sessions.iter().map(session));
+                lines.extend(conversions.iter().map(conversion));
             }
             Detail::Lead { id, event_id, touches } => {
                 lines.push(format!("lead {id} (event {event_id})"));
@@ -98,6 +99,13 @@ fn described(report: &Report) -> String {
         report.touches_changed,
         counted(report.sessions_changed, "session"),
     ));
+    lines.push(format!(
+        "conversions: {would} {} ({} added, {} removed, {} changed)",
+        report.conversions_added + report.conversions_removed + report.conversions_changed,
+        report.conversions_added,
+        report.conversions_removed,
+        report.conversions_changed,
+    ));
     lines.push(format!("{}: {would} {}", counted(report.leads, "lead"), report.leads_changed));
     if report.requeued > 0 {
         lines.push(format!("{} will tell the CRM again", counted(report.requeued, "job")));
@@ -120,6 +128,12 @@ fn touch(change: &TouchChange) -> Vec<String> {
 
 fn session(change: &SessionChange) -> String {
     format!("    session {}: {} → {}", change.id, source(&change.before), source(&change.after))
+}
+
+fn conversion(change: &ConversionChange) -> String {
+    let ConversionChange { name, at, before, after, .. } = change;
+    let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+    format!("    conversion {name} of {}: {} → {}", shown_at(*at), text(before), text(after))
 }
 
 fn source(attribution: &Attribution) -> String {
