@@ -393,6 +393,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_conversion_is_must_be_said_and_no_more_than_fifty_are() {
+        let fields = |conversions: Value| -> Vec<String> {
+            let invalid = patched(&ProjectSettings::default(), &json!({"conversions": conversions}));
+            invalid.unwrap_err().problems.into_iter().map(|problem| problem.field).collect()
+        };
+        for bad in [
+            json!({"a": {}}),
+            json!({"a": {"value": 1}}),
+            json!({"a": {"event": "pageview"}}),
+            json!({"a": {"event": null}}),
+        ] {
+            assert_eq!(fields(bad.clone()), ["settings.conversions.a"], "{bad}");
+        }
+        for (bad, field) in [
+            (json!({"a": {"event": "x!"}}), "event"),
+            (json!({"a": {"page": "thanks"}}), "page"),
+            (json!({"a": {"page": "/a", "value": "1"}}), "value"),
+            (json!({"a": {"page": "/a", "count": 1}}), "count"),
+        ] {
+            assert_eq!(fields(bad.clone()), [format!("settings.conversions.a.{field}")], "{bad}");
+        }
+        assert_eq!(fields(json!({" a": {"page": "/a"}})), ["settings.conversions. a.page"]);
+        let many = |count: usize| -> Value {
+            (0..count).map(|n| (format!("rule {n}"), json!({"event": "pageview", "page": "/a"}))).collect()
+        };
+        assert_eq!(fields(many(CONVERSION_RULES_MAX + 1)), ["settings.conversions"]);
+        let most = patched(&ProjectSettings::default(), &json!({"conversions": many(CONVERSION_RULES_MAX)}));
+        let one_less = patched(&most.unwrap(), &json!({"conversions": {"rule 3": null}})).unwrap();
+        assert_eq!(one_less.conversions.len(), CONVERSION_RULES_MAX - 1);
+    }
+
+    #[test]
     fn every_problem_is_named_by_its_path() {
         let patch = json!({
             "nonsense": 1,

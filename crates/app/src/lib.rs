@@ -1,7 +1,7 @@
 //! The use cases of Leadtrail: taking in events in groups ([`ingest`]), knowing the pixels they are sent to
 //! ([`pixels`]), telling the CRM ([`sync_loop`]), looking at the queue and acting upon
 //! it ([`sync_queue`]), a CRM account's fitness ([`crm_account`]), what a person would be told ([`preview`]) and why
-//! ([`why`]), deciding attribution anew ([`reattribute`]), the projects' own connections ([`connections`]), knowing who
+//! ([`why`]), what counted as a conversion ([`conversions`]), deciding attribution anew ([`reattribute`]), the projects' own connections ([`connections`]), knowing who
 //! asks ([`access`]), managing projects and pixels ([`projects`]) and keys ([`keys`]), whether a pixel works on a page
 //! ([`pixel_check`]), keeping the store in shape ([`upkeep`]), and what of all this is measured
 //! ([`measures`]).
@@ -13,6 +13,7 @@ pub mod access;
 pub mod accounts;
 mod cause;
 pub mod connections;
+pub mod conversions;
 pub mod crm_account;
 pub mod finding;
 pub mod ingest;

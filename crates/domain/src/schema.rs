@@ -7,7 +7,7 @@ use chrono_tz::TZ_VARIANTS;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::conversion::{
-    CONVERSION_RULES_MAX, ConversionRule, NAME_CHARS_MAX, PAGE_PATTERN_CHARS_MAX, PagePattern,
+    CONVERSION_RULES_MAX, ConversionName, ConversionRule, NAME_CHARS_MAX, PAGE_PATTERN_CHARS_MAX, PagePattern,
 };
 use crate::crm::FieldName;
 use crate::event::EventKind;
@@ -67,6 +67,13 @@ texts! {
                         internationalised name is kept as its punycode.",
         "pattern": HOST_PATTERN,
         "examples": ["www.example.com", "*.example.com"],
+    });
+    ConversionName: json_schema!({
+        "type": "string",
+        "description": "The name of a kind of conversion.",
+        "pattern": PLAIN,
+        "maxLength": NAME_CHARS_MAX,
+        "examples": ["Sign-up"],
     });
     EventKind: json_schema!({
         "type": "string",
@@ -128,7 +135,7 @@ pub(crate) fn conversions(generator: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "description": "What counts as a conversion, by its name: named events, pages, or named events on pages.",
         "maxProperties": CONVERSION_RULES_MAX,
-        "propertyNames": {"pattern": PLAIN, "maxLength": NAME_CHARS_MAX},
+        "propertyNames": generator.subschema_for::<ConversionName>(),
         "additionalProperties": generator.subschema_for::<ConversionRule>(),
         "examples": [{"Sign-up": {"event": "signup", "value": 20.0}, "Thanks": {"page": "/thanks/**"}}],
     })

@@ -7,7 +7,7 @@ use leadtrail_app::accounts::Accounts;
 use leadtrail_app::ingest::Ingest;
 use leadtrail_app::pixel_check::PixelChecks;
 use leadtrail_app::pixels::Pixels;
-use leadtrail_domain::ports::{Clock, Enrich, Journeys, Keys, Maintenance, Projects, SyncJobs};
+use leadtrail_domain::ports::{Clock, Conversions, Enrich, Journeys, Keys, Maintenance, Projects, SyncJobs};
 use url::Url;
 
 use crate::client_address::Proxies;
@@ -30,6 +30,8 @@ pub struct Collector {
     pub jobs: Arc<dyn SyncJobs>,
     /// What led to a lead.
     pub journeys: Arc<dyn Journeys>,
+    /// What was counted as a conversion.
+    pub conversions: Arc<dyn Conversions>,
     /// The CRM connections, and how each stands.
     pub accounts: Arc<Accounts>,
     /// Who asks, by the keys presented.

@@ -39,6 +39,7 @@ pub(crate) enum Tag {
     Projects,
     Pixels,
     Keys,
+    Attribution,
     Sync,
     Health,
     Pages,
@@ -113,8 +114,16 @@ pub(crate) struct Described {
 }
 
 impl Tag {
-    const ALL: [Self; 7] =
-        [Self::Collecting, Self::Projects, Self::Pixels, Self::Keys, Self::Sync, Self::Health, Self::Pages];
+    const ALL: [Self; 8] = [
+        Self::Collecting,
+        Self::Projects,
+        Self::Pixels,
+        Self::Keys,
+        Self::Attribution,
+        Self::Sync,
+        Self::Health,
+        Self::Pages,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -122,6 +131,7 @@ impl Tag {
             Self::Projects => "Projects",
             Self::Pixels => "Pixels",
             Self::Keys => "Keys",
+            Self::Attribution => "Attribution",
             Self::Sync => "Sync",
             Self::Health => "Health",
             Self::Pages => "Pages",
@@ -136,6 +146,7 @@ impl Tag {
             Self::Projects => "A project is a client's account: everything else belongs to exactly one.",
             Self::Pixels => "A pixel is what one site embeds. Its id is public: it stands in pages.",
             Self::Keys => "API keys: what they open, and when they end.",
+            Self::Attribution => "From where visitors came, and what came of it.",
             Self::Sync => {
                 "What the CRM is told of leads: its queue, how it is doing, and whether an account is fit for it."
             }

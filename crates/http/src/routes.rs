@@ -2,6 +2,7 @@
 
 mod assets;
 mod connection;
+mod conversions;
 mod docs;
 mod health;
 mod keys;
@@ -412,6 +413,14 @@ const TABLE: &[Described] = &[
         Reach::View,
         |asked| Box::pin(sync::health(asked)),
         &sync::HEALTH,
+    ),
+    by_key(
+        Verb::Read,
+        "/api/conversions",
+        LOOK,
+        Reach::View,
+        |asked| Box::pin(conversions::list(asked)),
+        &conversions::LIST,
     ),
     by_key(Verb::Read, "/api/why", SYNC, Reach::View, |asked| Box::pin(why::show(asked)), &why::SHOW),
     by_key(

@@ -12,7 +12,8 @@ use leadtrail_crm_pipedrive::{BaseUrl, PipedriveCrm, PipedriveSettings};
 use leadtrail_crm_sandbox::SandboxCrm;
 use leadtrail_domain::id::Slug;
 use leadtrail_domain::ports::{
-    Clock, Connections, Crm, Durability, Histories, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits,
+    Clock, Connections, Conversions, Crm, Durability, Histories, Journeys, Keys, Maintenance, Projects,
+    SyncJobs, Visits,
 };
 use leadtrail_outbound::{Outbound, OutboundSettings};
 use leadtrail_store_memory::MemoryStore;
@@ -32,6 +33,7 @@ pub(crate) struct Stores {
     pub(crate) connections: Arc<dyn Connections>,
     pub(crate) journeys: Arc<dyn Journeys>,
     pub(crate) histories: Arc<dyn Histories>,
+    pub(crate) conversions: Arc<dyn Conversions>,
     pub(crate) maintenance: Arc<dyn Maintenance>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) schema: Schema,
@@ -91,6 +93,7 @@ where
         + Connections
         + Journeys
         + Histories
+        + Conversions
         + Maintenance
         + Clock
         + 'static,
@@ -103,6 +106,7 @@ where
         connections: store.clone(),
         journeys: store.clone(),
         histories: store.clone(),
+        conversions: store.clone(),
         maintenance: store.clone(),
         clock: store,
         schema,

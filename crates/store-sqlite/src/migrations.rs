@@ -100,7 +100,8 @@ mod tests {
 
     use super::*;
 
-    const ALL: [&str; 2] = ["2026-11-23-000001_initial", "2026-11-24-000001_sync"];
+    const ALL: [&str; 3] =
+        ["2026-11-23-000001_initial", "2026-11-24-000001_sync", "2026-11-24-000002_conversions"];
 
     fn empty() -> (SqliteStore, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();

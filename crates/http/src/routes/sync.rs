@@ -221,33 +221,27 @@ fn filter(query: &str) -> Result<JobFilter, Problem> {
     let mut filter = JobFilter::default();
     let mut problems = Vec::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        let problem = match name.as_ref() {
-            "status" => match value.parse() {
-                Ok(status) => {
-                    filter.status = Some(status);
-                    None
-                }
-                Err(_not_one) => Some("is not a status of a sync job"),
-            },
-            "email" => match value.parse::<EmailAddress>() {
-                Ok(email) => {
-                    filter.email = Some(email.hash());
-                    None
-                }
-                Err(_not_one) => Some("is not an e-mail address"),
-            },
-            "since" | "until" => match value.parse() {
-                Ok(at) => {
-                    *if name == "since" { &mut filter.since } else { &mut filter.until } = Some(at);
-                    None
-                }
-                Err(_not_one) => Some("is not an instant such as 2026-11-23T08:00:00Z"),
-            },
-            _ => None,
+        let read = match name.as_ref() {
+            "status" => value
+                .parse()
+                .map(|status| filter.status = Some(status))
+                .map_err(|_not_one| "is not a status of a sync job"),
+            "email" => value
+                .parse::<EmailAddress>()
+                .map(|email| filter.email = Some(email.hash()))
+                .map_err(|_not_one| "is not an e-mail address"),
+            "since" => instant(&value).map(|at| filter.since = Some(at)),
+            "until" => instant(&value).map(|at| filter.until = Some(at)),
+            _ => Ok(()),
         };
-        problems.extend(problem.map(|problem| FieldProblem::new(&name, problem)));
+        problems.extend(read.err().map(|problem| FieldProblem::new(&name, problem)));
     }
     if problems.is_empty() { Ok(filter) } else { Err(Problem::Invalid(problems)) }
+}
+
+/// An instant of a query, or what is wrong with it.
+pub(super) fn instant(text: &str) -> Result<Timestamp, &'static str> {
+    text.parse().map_err(|_not_one| "is not an instant such as 2026-11-23T08:00:00Z")
 }
 
 pub(super) fn one(field: &str, problem: &str) -> Problem {

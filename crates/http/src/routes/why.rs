@@ -24,7 +24,7 @@ struct Body {
 
 pub(super) const SHOW: Operation = Operation {
     id: "why",
-    tag: Tag::Sync,
+    tag: Tag::Attribution,
     summary: "Why a lead is attributed as it is",
     detail: "The touches in their order, what was no touch and why, the credit by each model, and what the CRM was told. \
              Asked for a person's e-mail address or for the event that made the lead.",

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use leadtrail_domain::id::{ProjectId, SyncJobId};
 use leadtrail_domain::key::{ApiKey, KeySecret, Scope};
-use leadtrail_domain::ports::{Clock as _, JobFilter, Keys as _, Page, Projects as _, SyncJobs as _};
+use leadtrail_domain::ports::{
+    Clock as _, ConversionFilter, Conversions as _, JobFilter, Keys as _, Page, Projects as _, SyncJobs as _,
+};
 use leadtrail_domain::project::Project;
 use leadtrail_http::{Class, HttpSettings, MetricsAccess, Needs, Reach, RouteEntry, routes};
 use proptest::prelude::*;
@@ -308,6 +310,9 @@ async fn marks(service: &Service, project: ProjectId) -> BTreeSet<String> {
     }
     let jobs = service.store.jobs(project, &JobFilter::default(), 100).await.expect("a memory store answers");
     marks.extend(jobs.iter().flat_map(|job| [job.id.to_string(), job.lead_id.to_string()]));
+    let all = ConversionFilter::default();
+    let conversions = service.store.conversions(project, &all, 100).await.expect("a memory store answers");
+    marks.extend(conversions.iter().flat_map(|one| [one.id.to_string(), one.visitor_id.to_string()]));
     marks
 }
 

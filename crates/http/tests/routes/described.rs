@@ -250,6 +250,9 @@ impl World {
             add("GET", path, 200, format!("{path}?project=demo"));
             add("GET", path, 422, format!("{path}?project=nowhere"));
         }
+        let conversions = "/api/conversions";
+        add("GET", conversions, 200, format!("{conversions}?project=demo&name=Form"));
+        add("GET", conversions, 422, format!("{conversions}?project=demo&since=yesterday"));
         let why = "/api/why";
         add("GET", why, 200, format!("{why}?project=demo&email=a%40x.example"));
         add("GET", why, 422, format!("{why}?project=demo"));

@@ -6,6 +6,7 @@ mod bad_input;
 mod batches;
 mod clients;
 mod connections;
+mod conversions;
 mod cookies;
 mod cors;
 mod described;

@@ -393,6 +393,7 @@ async fn changes_of_one_project_at_the_same_moment_all_survive() {
         json!({"settings": {"bots": "mark"}}),
         json!({"settings": {"split_sessions_on_campaign": true}}),
         json!({"settings": {"ignore_referrers": ["pay.example"]}}),
+        json!({"settings": {"conversions": {"Thanks": {"page": "/thanks"}}}}),
         json!({"settings": {"crm": {"enabled": false}}}),
         json!({"settings": {"crm": {"touch": "session"}}}),
         json!({"settings": {"crm": {"visited_pages_max": 7}}}),

@@ -1,5 +1,6 @@
 //! A running service on a free port, and what a test asks of it.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -14,7 +15,8 @@ use leadtrail_app::ingest::{Ingest, IngestSettings};
 use leadtrail_app::pixel_check::{Fetched, PixelChecks, Web, WebError};
 use leadtrail_app::pixels::{Pixels, ServicePolicy};
 use leadtrail_crm_sandbox::SandboxCrm;
-use leadtrail_domain::event::StoredEvent;
+use leadtrail_domain::conversion::ConversionRule;
+use leadtrail_domain::event::{EventKind, StoredEvent};
 use leadtrail_domain::id::{EventId, KeyId, PixelId, ProjectId, SyncJobId};
 use leadtrail_domain::key::{ApiKey, KeySecret, Scope};
 use leadtrail_domain::ports::{Crm, JobFilter, Keys, Maintenance, Projects, StoreError, SyncJobs, Visits};
@@ -80,10 +82,12 @@ pub(crate) enum Sealing {
     Keyless,
 }
 
-/// Settings of a project that tells its leads to a connection of its own.
+/// Settings of a project that tells its leads to a connection of its own, and counts forms as conversions.
 pub(crate) fn telling() -> ProjectSettings {
     let crm = CrmSettings { account: own_account(), ..CrmSettings::default() };
-    ProjectSettings { crm, ..ProjectSettings::default() }
+    let form = ConversionRule { event: Some(EventKind::FormSubmit), ..ConversionRule::default() };
+    let conversions = BTreeMap::from([("Form".parse().expect("the name of a conversion"), form)]);
+    ProjectSettings { crm, conversions, ..ProjectSettings::default() }
 }
 
 /// No connection but the projects' own, of the kind `sandbox`, which has nobody.
@@ -134,6 +138,7 @@ impl Service {
             keys: store.clone(),
             jobs: store.clone(),
             journeys: store.clone(),
+            conversions: store.clone(),
             accounts: Arc::new(accounts(&store, setup.connections)),
             access: Access::new(store.clone()),
             enrich: KNOWLEDGE.clone(),

@@ -105,6 +105,7 @@ impl Service {
             keys: Arc::clone(&stores.keys),
             jobs: Arc::clone(&stores.jobs),
             journeys: Arc::clone(&stores.journeys),
+            conversions: Arc::clone(&stores.conversions),
             accounts: Arc::clone(&accounts),
             access: Access::new(Arc::clone(&stores.keys)),
             enrich: knowledge.clone(),
