@@ -123,8 +123,15 @@ fn cut(whole: String) -> String {
     if whole.len() <= URL_CHARS_MAX || whole.chars().count() <= URL_CHARS_MAX {
         return whole;
     }
+    let mut cut = without_what_is_too_much(&whole);
+    // White space that stood inside is at the end now.
+    cut.truncate(cut.trim_end().len());
+    cut
+}
+
+fn without_what_is_too_much(whole: &str) -> String {
     let take = |part: &str, chars_max: usize| part.chars().take(chars_max).collect::<String>();
-    let until_fragment = whole.split('#').next().unwrap_or(&whole);
+    let until_fragment = whole.split('#').next().unwrap_or(whole);
     let Some((path, query)) = until_fragment.split_once('?') else {
         return take(until_fragment, URL_CHARS_MAX);
     };
@@ -252,6 +259,15 @@ mod tests {
         assert!(query.as_str().starts_with("https://a.example/p?q=qqq"));
         for url in [path, query] {
             assert_eq!(url.as_str().chars().count(), URL_CHARS_MAX);
+        }
+    }
+
+    #[test]
+    fn what_was_kept_of_an_over_long_url_is_kept_again() {
+        let spaced = |before: usize| format!("https://a.example/?q={} #{}", "q".repeat(before), "f".repeat(5_000));
+        for raw in [spaced(9), spaced(URL_CHARS_MAX), format!("https://a.example/{} p", "p".repeat(2_029))] {
+            let kept = parse(&raw);
+            assert_eq!(parse(kept.as_str()), kept);
         }
     }
 
