@@ -9,12 +9,12 @@
 //!
 //! use leadtrail_contract::Stores;
 //! use leadtrail_domain::ports::{
-//!     Connections, Histories, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits,
+//!     Connections, Events, Histories, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits,
 //! };
 //!
 //! fn subject<S>(store: S) -> Stores
 //! where
-//!     S: Visits + SyncJobs + Journeys + Histories + Projects + Connections + Keys + Maintenance + 'static,
+//!     S: Visits + SyncJobs + Journeys + Histories + Events + Projects + Connections + Keys + Maintenance + 'static,
 //! {
 //!     Stores::of(Arc::new(store))
 //! }
@@ -40,6 +40,7 @@ mod suite;
 
 pub mod connections;
 pub mod crm;
+pub mod events;
 pub mod fixtures;
 pub mod histories;
 pub mod journeys;

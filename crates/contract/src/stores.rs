@@ -2,7 +2,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use leadtrail_domain::ports::{
-    Connections, Histories, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits,
+    Connections, Events, Histories, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits,
 };
 
 /// The subject of the store suites: one fresh, empty store, seen through each of its ports.
@@ -22,6 +22,8 @@ pub struct Stores {
     pub journeys: Arc<dyn Journeys>,
     /// Stored pasts.
     pub histories: Arc<dyn Histories>,
+    /// What was collected.
+    pub events: Arc<dyn Events>,
     /// API keys.
     pub keys: Arc<dyn Keys>,
     /// Upkeep.
@@ -33,13 +35,23 @@ impl Stores {
     /// A store that implements every port.
     pub fn of<S>(store: Arc<S>) -> Self
     where
-        S: Visits + SyncJobs + Journeys + Histories + Projects + Connections + Keys + Maintenance + 'static,
+        S: Visits
+            + SyncJobs
+            + Journeys
+            + Histories
+            + Events
+            + Projects
+            + Connections
+            + Keys
+            + Maintenance
+            + 'static,
     {
         Self {
             visits: store.clone(),
             sync_jobs: store.clone(),
             journeys: store.clone(),
             histories: store.clone(),
+            events: store.clone(),
             projects: store.clone(),
             connections: store.clone(),
             keys: store.clone(),

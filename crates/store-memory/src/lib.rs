@@ -22,6 +22,7 @@
 
 mod clock;
 mod connections;
+mod events;
 mod histories;
 mod journeys;
 mod keys;

@@ -24,6 +24,7 @@
 mod clock;
 mod connection;
 mod connections;
+mod events;
 mod failure;
 mod histories;
 mod journeys;

@@ -19,6 +19,7 @@ leadtrail_contract::sync_jobs_contract!(mod sync_jobs: async { scratch().await }
 leadtrail_contract::connections_contract!(mod connections: async { scratch().await });
 leadtrail_contract::journeys_contract!(mod journeys: async { scratch().await });
 leadtrail_contract::histories_contract!(mod histories: async { scratch().await });
+leadtrail_contract::events_contract!(mod events: async { scratch().await });
 leadtrail_contract::projects_contract!(mod projects: async { scratch().await });
 leadtrail_contract::keys_contract!(mod keys: async { scratch().await });
 leadtrail_contract::maintenance_contract!(mod maintenance: async { scratch().await });
