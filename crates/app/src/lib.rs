@@ -3,7 +3,7 @@
 //! it ([`sync_queue`]), a CRM account's fitness ([`crm_account`]), what a person would be told ([`preview`]) and why
 //! ([`why`]), what counted as a conversion ([`conversions`]), deciding attribution anew ([`reattribute`]), the projects' own connections ([`connections`]), knowing who
 //! asks ([`access`]), managing projects and pixels ([`projects`]) and keys ([`keys`]), whether a pixel works on a page
-//! ([`pixel_check`]), keeping the store in shape ([`upkeep`]), and what of all this is measured
+//! ([`pixel_check`]), what is wrong with a site's links ([`hygiene`]), keeping the store in shape ([`upkeep`]), and what of all this is measured
 //! ([`measures`]).
 //!
 //! Everything here works on the domain's ports; which adapter stands behind them is decided elsewhere. Rules stand in
@@ -16,6 +16,7 @@ pub mod connections;
 pub mod conversions;
 pub mod crm_account;
 pub mod finding;
+pub mod hygiene;
 pub mod ingest;
 pub mod input;
 pub mod keys;

@@ -9,7 +9,7 @@
 //!
 //! use leadtrail_contract::Stores;
 //! use leadtrail_domain::ports::{
-//!     Connections, Conversions, Histories, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits,
+//!     Connections, Conversions, Events, Histories, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits,
 //! };
 //!
 //! fn subject<S>(store: S) -> Stores
@@ -19,6 +19,7 @@
 //!         + Journeys
 //!         + Histories
 //!         + Conversions
+//!         + Events
 //!         + Projects
 //!         + Connections
 //!         + Keys
@@ -50,6 +51,7 @@ mod suite;
 pub mod connections;
 pub mod conversions;
 pub mod crm;
+pub mod events;
 pub mod fixtures;
 pub mod histories;
 pub mod journeys;

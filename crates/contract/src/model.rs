@@ -20,9 +20,9 @@ use leadtrail_domain::conversion::Converted;
 use leadtrail_domain::crm::PersonId;
 use leadtrail_domain::email::EmailHash;
 use leadtrail_domain::event::{Arrival, Collected, EventKind, VisitorName};
-use leadtrail_domain::id::ProjectId;
+use leadtrail_domain::id::{PixelId, ProjectId};
 use leadtrail_domain::ingest::{CrmRoute, IngestPolicy, Policies, ingest, query_for};
-use leadtrail_domain::ports::{ConversionFilter, JobAction, JobFilter, StoreError};
+use leadtrail_domain::ports::{ConversionFilter, EventOrder, EventPage, JobAction, JobFilter, StoreError};
 use leadtrail_domain::project::{Pixel, default_account};
 use leadtrail_domain::sync::{JobStatus, Lease, NextStep, Settlement};
 use leadtrail_domain::touch::TouchKind;
@@ -378,6 +378,11 @@ impl Walk {
             subject.sync_jobs.outcomes(None, from_start).await,
             reference.sync_jobs.outcomes(None, from_start).await,
         );
+        for (tenant, second) in &self.tenants {
+            for pixel in [&tenant.pixel.id, &second.id] {
+                self.compare_events(tenant.id(), pixel).await;
+            }
+        }
         for project in self.tenants.iter().map(|(tenant, _second)| tenant.id()) {
             agreed(
                 "events",
@@ -422,6 +427,21 @@ impl Walk {
 }
 
 impl Walk {
+    async fn compare_events(&self, project: ProjectId, pixel: &PixelId) {
+        for order in [EventOrder::OldestFirst, EventOrder::NewestFirst] {
+            let mut page = EventPage { since: at(0), until: at(self.minute), order, after: None, limit: 3 };
+            loop {
+                let events = agreed(
+                    "of_pixel",
+                    self.subject.events.of_pixel(project, pixel, &page).await,
+                    self.reference.events.of_pixel(project, pixel, &page).await,
+                );
+                let Some(last) = events.iter().flatten().last() else { break };
+                page.after = Some((last.event.occurred_at, last.event.id));
+            }
+        }
+    }
+
     async fn compare_person(&self, project: ProjectId, hash: &EmailHash) {
         let (subject, reference) = (&self.subject, &self.reference);
         agreed(

@@ -2,7 +2,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use leadtrail_domain::ports::{
-    Connections, Conversions, Histories, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits,
+    Connections, Conversions, Events, Histories, Journeys, Keys, Maintenance, Projects, SyncJobs, Visits,
 };
 
 /// The subject of the store suites: one fresh, empty store, seen through each of its ports.
@@ -24,6 +24,8 @@ pub struct Stores {
     pub histories: Arc<dyn Histories>,
     /// What was counted as a conversion.
     pub conversions: Arc<dyn Conversions>,
+    /// What was collected.
+    pub events: Arc<dyn Events>,
     /// API keys.
     pub keys: Arc<dyn Keys>,
     /// Upkeep.
@@ -40,6 +42,7 @@ impl Stores {
             + Journeys
             + Histories
             + Conversions
+            + Events
             + Projects
             + Connections
             + Keys
@@ -52,6 +55,7 @@ impl Stores {
             journeys: store.clone(),
             histories: store.clone(),
             conversions: store.clone(),
+            events: store.clone(),
             projects: store.clone(),
             connections: store.clone(),
             keys: store.clone(),

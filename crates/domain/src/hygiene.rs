@@ -1,5 +1,6 @@
 //! What is wrong with the tags of a site's links: findings over collected events, for the people who set the links.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -14,11 +15,19 @@ use crate::web_url::{WebUrl, site_of, without_query};
 /// How many examples a finding shows.
 pub const EXAMPLES_MAX: usize = 5;
 
+/// The longest example, in characters; longer ones are cut there.
+pub const EXAMPLE_CHARS_MAX: usize = 200;
+
 /// How many different values of one parameter are compared; further ones are counted and not compared.
 pub const VALUES_MAX: usize = 10_000;
 
+/// A click id shorter than this may be a word that stands elsewhere by chance. The networks' have 20 characters and more.
+const CLICK_ID_CHARS_MIN: usize = 10;
+
 /// What is wrong.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "TagProblem"))]
 #[serde(rename_all = "snake_case")]
 pub enum Problem {
     /// A link from a page of the same site carries UTM parameters: it overwrites where the visit came from.
@@ -44,6 +53,22 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// What is wrong, in a few words.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::UtmOnInternalLink => "UTM parameters on links within the site",
+            Self::CasingVariants => "values that differ by upper and lower case only",
+            Self::AdClickWithoutUtm => "clicks on ads without UTM parameters",
+            Self::AdClickWithUnpaidMedium => "clicks on ads whose medium says that nobody paid",
+            Self::SourceWithoutMedium => "utm_source without utm_medium",
+            Self::MediumWithoutSource => "utm_medium without utm_source",
+            Self::UnknownMedium => "a medium that no channel knows",
+            Self::UnresolvedMacro => "placeholders that the ad network did not fill",
+            Self::EmailInUrl => "e-mail addresses in links",
+            Self::SelfReferral => "the site named as its own source",
+        }
+    }
+
     /// What it means and what to do, for people.
     pub fn advice(self) -> &'static str {
         match self {
@@ -69,43 +94,48 @@ impl Problem {
 
 /// One kind of problem, how often it occurred, and examples.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "TagFinding"))]
 pub struct Finding {
     /// What is wrong.
     pub problem: Problem,
+    /// The same in a few words, for people.
+    pub title: &'static str,
     /// In how many events; of casing variants, in how many values.
     pub count: u64,
-    /// Examples, [`EXAMPLES_MAX`] at most, without what might identify a person.
+    /// Where, or which values: a few, in alphabetical order, without what might identify a person.
     pub examples: Vec<String>,
     /// What to do.
     pub advice: &'static str,
 }
 
-/// The problems of the events, by kind. Deterministic: the examples are the first in alphabetical order.
+/// The problems of the events, as [`Inspection::into_findings`] has them.
 pub fn findings<'a>(events: impl IntoIterator<Item = &'a Event>) -> Vec<Finding> {
-    let mut found = Found::default();
+    let mut inspection = Inspection::default();
     for event in events {
-        found.take(event);
+        inspection.take(event);
     }
-    found.into_findings()
+    inspection.into_findings()
 }
 
-/// What was found so far.
-#[derive(Default)]
-struct Found {
+/// What was found so far, for whoever has not all events at once. Its size is bounded, whatever it is given.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Inspection {
     counts: BTreeMap<Problem, (u64, BTreeSet<String>)>,
     /// The spellings of a parameter's values, by the value in lower case.
     spellings: BTreeMap<(&'static str, String), BTreeSet<String>>,
 }
 
-impl Found {
-    fn take(&mut self, event: &Event) {
+impl Inspection {
+    /// Looks at an event.
+    pub fn take(&mut self, event: &Event) {
         let Ok((page, query)) = WebUrl::parse(&event.page_url) else { return };
         let utm = &event.signals.utm;
         let shown = without_query(&event.page_url);
         for (parameter, value) in
             [("utm_source", &utm.source), ("utm_medium", &utm.medium), ("utm_campaign", &utm.campaign)]
         {
-            if let Some(value) = value {
+            if let Some(value) = value.as_deref().filter(|value| hidden(value, event).is_none()) {
                 self.spell(parameter, value);
             }
         }
@@ -118,46 +148,56 @@ impl Found {
         let referrer = event.referrer_url.as_deref().and_then(|url| WebUrl::parse(url).ok());
         let same_site = referrer.is_some_and(|(url, _)| site_of(url.host()) == site_of(page.host()));
         if same_site && !own.is_empty() {
-            self.note(Problem::UtmOnInternalLink, shown);
+            self.note(Problem::UtmOnInternalLink, event, shown);
         }
         match (&utm.source, &utm.medium) {
-            (Some(source), None) => self.note(Problem::SourceWithoutMedium, source),
-            (None, Some(medium)) => self.note(Problem::MediumWithoutSource, medium),
+            (Some(source), None) => self.note(Problem::SourceWithoutMedium, event, source),
+            (None, Some(medium)) => self.note(Problem::MediumWithoutSource, event, medium),
             (Some(_), Some(_)) | (None, None) => {}
         }
         if let Some(id) = ad_click {
             if utm.is_empty() {
-                self.note(Problem::AdClickWithoutUtm, &format!("{} on {shown}", id.parameter));
+                self.note(Problem::AdClickWithoutUtm, event, &format!("{} on {shown}", id.parameter));
             } else if let Some(medium) = &utm.medium
                 && is_known_medium(medium)
                 && !is_bought(medium)
             {
-                self.note(Problem::AdClickWithUnpaidMedium, &format!("{medium} with {}", id.parameter));
+                self.note(
+                    Problem::AdClickWithUnpaidMedium,
+                    event,
+                    &format!("{medium} with {}", id.parameter),
+                );
             }
         }
         if let Some(medium) = utm.medium.as_deref().filter(|medium| !is_known_medium(medium)) {
-            self.note(Problem::UnknownMedium, medium);
+            self.note(Problem::UnknownMedium, event, medium);
         }
         let values = [&utm.source, &utm.medium, &utm.campaign, &utm.term, &utm.content, &utm.id];
         if let Some(value) = values.into_iter().flatten().find(|value| is_macro(value)) {
-            self.note(Problem::UnresolvedMacro, value);
+            self.note(Problem::UnresolvedMacro, event, value);
         }
         if let Some((name, _)) = query.parameters().find(|(_, value)| holds_email(value)) {
-            self.note(Problem::EmailInUrl, &format!("{name} on {shown}"));
+            self.note(Problem::EmailInUrl, event, &format!("{name} on {shown}"));
+        } else if holds_email(shown) {
+            self.note(Problem::EmailInUrl, event, &format!("a path on {}", page.host()));
         }
         let site = site_of(page.host());
         let is_own = |source: &String| site_of(&lower(source)) == site;
         if let Some(source) = utm.source.as_ref().filter(|source| is_own(source)) {
-            self.note(Problem::SelfReferral, source);
+            self.note(Problem::SelfReferral, event, source);
         }
     }
 
-    fn note(&mut self, problem: Problem, example: &str) {
+    fn note(&mut self, problem: Problem, event: &Event, example: &str) {
+        self.add(problem, hidden(example, event).unwrap_or(example));
+    }
+
+    fn add(&mut self, problem: Problem, example: &str) {
         let (count, examples) = self.counts.entry(problem).or_default();
         *count += 1;
-        let example = if holds_email(example) { "(holds an e-mail address)" } else { example };
-        if !examples.contains(example) {
-            examples.insert(example.to_owned());
+        let example = cut(example);
+        if !examples.contains(&*example) {
+            examples.insert(example.into_owned());
             if examples.len() > EXAMPLES_MAX {
                 examples.pop_last();
             }
@@ -165,9 +205,6 @@ impl Found {
     }
 
     fn spell(&mut self, parameter: &'static str, value: &str) {
-        if holds_email(value) {
-            return;
-        }
         let key = (parameter, lower(value).into_owned());
         if self.spellings.len() < VALUES_MAX || self.spellings.contains_key(&key) {
             let spellings = self.spellings.entry(key).or_default();
@@ -177,20 +214,42 @@ impl Found {
         }
     }
 
-    fn into_findings(mut self) -> Vec<Finding> {
+    /// The problems by kind. Deterministic: the order of the events does not matter, as long as no parameter has more than
+    /// [`VALUES_MAX`] values, nor a value more than [`EXAMPLES_MAX`] spellings.
+    pub fn into_findings(mut self) -> Vec<Finding> {
         for ((parameter, _), spellings) in std::mem::take(&mut self.spellings) {
             if spellings.len() > 1 {
                 let spellings: Vec<String> = spellings.into_iter().collect();
-                self.note(Problem::CasingVariants, &format!("{parameter}: {}", spellings.join(", ")));
+                self.add(Problem::CasingVariants, &format!("{parameter}: {}", spellings.join(", ")));
             }
         }
         let finding = |(problem, (count, examples)): (Problem, (u64, BTreeSet<String>))| Finding {
             problem,
+            title: problem.title(),
             count,
             examples: examples.into_iter().collect(),
             advice: problem.advice(),
         };
         self.counts.into_iter().map(finding).collect()
+    }
+}
+
+/// What stands for a text that would tell who somebody is; `None` where it may be shown.
+fn hidden(text: &str, event: &Event) -> Option<&'static str> {
+    let mut ids = event.signals.click_ids.iter().map(|id| id.value.trim());
+    if holds_email(text) {
+        Some("(holds an e-mail address)")
+    } else if ids.any(|id| id.len() >= CLICK_ID_CHARS_MIN && text.contains(id)) {
+        Some("(holds a click id)")
+    } else {
+        None
+    }
+}
+
+fn cut(example: &str) -> Cow<'_, str> {
+    match example.char_indices().nth(EXAMPLE_CHARS_MAX) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &example[..end])),
+        None => Cow::Borrowed(example),
     }
 }
 

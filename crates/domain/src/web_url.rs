@@ -264,7 +264,8 @@ mod tests {
 
     #[test]
     fn what_was_kept_of_an_over_long_url_is_kept_again() {
-        let spaced = |before: usize| format!("https://a.example/?q={} #{}", "q".repeat(before), "f".repeat(5_000));
+        let spaced =
+            |before: usize| format!("https://a.example/?q={} #{}", "q".repeat(before), "f".repeat(5_000));
         for raw in [spaced(9), spaced(URL_CHARS_MAX), format!("https://a.example/{} p", "p".repeat(2_029))] {
             let kept = parse(&raw);
             assert_eq!(parse(kept.as_str()), kept);

@@ -5,7 +5,7 @@
 mod site;
 
 use leadtrail_domain::event::Event;
-use leadtrail_domain::hygiene::{EXAMPLES_MAX, Finding, Problem, findings};
+use leadtrail_domain::hygiene::{EXAMPLE_CHARS_MAX, EXAMPLES_MAX, Finding, Inspection, Problem, findings};
 use serde_json::json;
 use site::Site;
 
@@ -35,6 +35,7 @@ fn each_problem_is_found_where_it_is_and_nowhere_else() {
         ("/?utm_source=flyer&utm_medium=print", "", &[Problem::UnknownMedium]),
         ("/?utm_source=meta&utm_medium=cpc&utm_campaign={{campaign.name}}", "", &[Problem::UnresolvedMacro]),
         ("/?utm_source=news&utm_medium=email&to=jane%40x.example", "", &[Problem::EmailInUrl]),
+        ("/to/jane@x.example?utm_source=news&utm_medium=email", "", &[Problem::EmailInUrl]),
         ("/?utm_source=www.ACME.example&utm_medium=referral", "", &[Problem::SelfReferral]),
     ] {
         let found: Vec<Problem> =
@@ -63,4 +64,38 @@ fn examples_are_bounded_in_order_and_hold_no_address_of_a_person() {
     assert_eq!(found[0].examples.len(), EXAMPLES_MAX);
     assert_eq!(found[0].examples[0], "email on https://www.acme.example/p00");
     assert!(found[0].examples.iter().all(|example| !example.contains('@')));
+}
+
+#[test]
+fn no_example_holds_the_value_of_a_click_id() {
+    let click_id = "Cj0KCQiA-test-click";
+    let page = format!("/{click_id}?gclid={click_id}&utm_source=ads-{click_id}");
+    let found = of(&[&page, &format!("/?gclid={click_id}&utm_source=ADS-{click_id}")]);
+    assert!(!format!("{found:?}").to_lowercase().contains(&click_id.to_lowercase()), "{found:?}");
+    assert_eq!((found[0].problem, found[0].count), (Problem::SourceWithoutMedium, 2));
+    // A word that is a click id by chance.
+    assert_eq!(of(&["/?gclid=news&utm_source=news"])[0].examples, ["news"]);
+}
+
+#[test]
+fn a_long_example_is_cut() {
+    let found = of(&[&format!("/?utm_source={}", "ü".repeat(EXAMPLE_CHARS_MAX + 1))]);
+    let example = &found[0].examples[0];
+    assert_eq!(example.chars().count(), EXAMPLE_CHARS_MAX + 1);
+    assert!(example.ends_with('…'));
+}
+
+#[test]
+fn what_is_found_does_not_depend_on_the_order_of_the_events() {
+    let pages = [
+        "/?utm_source=News&utm_medium=email",
+        "/b?gclid=x",
+        "/?utm_source=news&utm_medium=print",
+        "/a?gclid=y",
+    ];
+    let mut inspection = Inspection::default();
+    for page in pages.iter().rev() {
+        inspection.take(&event(page, ""));
+    }
+    assert_eq!(inspection.into_findings(), of(&pages));
 }

@@ -23,6 +23,7 @@
 mod clock;
 mod connections;
 mod conversions;
+mod events;
 mod histories;
 mod journeys;
 mod keys;

@@ -15,6 +15,7 @@ leadtrail_contract::connections_contract!(mod connections: async { stores() });
 leadtrail_contract::conversions_contract!(mod conversions: async { stores() });
 leadtrail_contract::journeys_contract!(mod journeys: async { stores() });
 leadtrail_contract::histories_contract!(mod histories: async { stores() });
+leadtrail_contract::events_contract!(mod events: async { stores() });
 leadtrail_contract::projects_contract!(mod projects: async { stores() });
 leadtrail_contract::keys_contract!(mod keys: async { stores() });
 leadtrail_contract::maintenance_contract!(mod maintenance: async { stores() });

@@ -1,6 +1,6 @@
 //! The store ports of Leadtrail on PostgreSQL 15 and later.
 //!
-//! [`PostgresStore`] implements `Visits`, `SyncJobs`, `Journeys`, `Projects`, `Connections`, `Keys` and `Maintenance` on
+//! [`PostgresStore`] implements `Visits`, `SyncJobs`, `Journeys`, `Events`, `Projects`, `Connections`, `Keys` and `Maintenance` on
 //! pools of blocking connections, and `Clock` by the server's clock, so that every node on one database goes by the same time. A commit
 //! is one prepared statement in a transaction of its own: one round trip, one fsync. Events lie in monthly partitions
 //! by the time inside their id; [`migrate`](PostgresStore::migrate) and `upkeep` create them ahead.
@@ -28,6 +28,7 @@ mod column;
 mod connections;
 mod conversions;
 mod error;
+mod events;
 mod histories;
 mod journeys;
 mod keys;

@@ -4,7 +4,9 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, Text};
 use leadtrail_contract::fixtures::{Visitor, at, event_id_dated, event_query, person_query, queue, tenant};
 use leadtrail_contract::run;
-use leadtrail_domain::ports::{JobFilter, Journeys as _, SyncJobs as _, Visits as _};
+use leadtrail_domain::ports::{
+    EventOrder, EventPage, Events as _, JobFilter, Journeys as _, SyncJobs as _, Visits as _,
+};
 use leadtrail_domain::visit::{Changes, Freshness};
 
 use crate::PostgresStore;
@@ -136,6 +138,29 @@ fn no_load_and_no_claim_reads_a_whole_table() {
         assert!(updates.contains(OF_THE_PERSON) && updates.contains("crm_writes_job"), "{updates}");
         let outcomes = of(&["(\"sync_jobs\".\"ended_at\" >= $1) GROUP BY"]);
         assert!(outcomes.contains("on sync_jobs_ended"), "{outcomes}");
+    });
+}
+
+#[test]
+fn a_page_of_a_pixels_events_begins_in_the_index_and_sorts_those_of_one_instant_only() {
+    run(async {
+        let scratch = Scratch::new().await;
+        let (store, visitor) = visited(&scratch).await;
+        for order in [EventOrder::OldestFirst, EventOrder::NewestFirst] {
+            for after in [None, Some((at(0), visitor.event_id(0)))] {
+                let page = EventPage { since: at(0), until: at(9), order, after, limit: 10 };
+                store.of_pixel(visitor.project_id, &visitor.pixel_id, &page).await.unwrap();
+            }
+        }
+        let plans = store.change(|connection| plans(connection, None)).await.unwrap();
+        assert_eq!(plans.len(), 4);
+        assert_by_index(&plans);
+        for (statement, plan) in plans {
+            let partitions = plan.matches("_pixel_id_occurred_at_idx").count();
+            assert!(partitions > 1, "{statement}\n{plan}");
+            assert_eq!(plan.matches("Incremental Sort").count(), partitions, "{statement}\n{plan}");
+            assert_eq!(plan.matches("Presorted Key").count(), partitions, "{statement}\n{plan}");
+        }
     });
 }
 

@@ -41,6 +41,7 @@ leadtrail_contract::connections_contract!(mod connections: async { stores().awai
 leadtrail_contract::conversions_contract!(mod conversions: async { stores().await });
 leadtrail_contract::journeys_contract!(mod journeys: async { stores().await });
 leadtrail_contract::histories_contract!(mod histories: async { stores().await });
+leadtrail_contract::events_contract!(mod events: async { stores().await });
 leadtrail_contract::projects_contract!(mod projects: async { stores().await });
 leadtrail_contract::keys_contract!(mod keys: async { stores().await });
 leadtrail_contract::maintenance_contract!(mod maintenance: async { stores().await });

@@ -25,6 +25,7 @@ mod clock;
 mod connection;
 mod connections;
 mod conversions;
+mod events;
 mod failure;
 mod histories;
 mod journeys;

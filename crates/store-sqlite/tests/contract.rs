@@ -20,6 +20,7 @@ leadtrail_contract::connections_contract!(mod connections: async { scratch().awa
 leadtrail_contract::conversions_contract!(mod conversions: async { scratch().await });
 leadtrail_contract::journeys_contract!(mod journeys: async { scratch().await });
 leadtrail_contract::histories_contract!(mod histories: async { scratch().await });
+leadtrail_contract::events_contract!(mod events: async { scratch().await });
 leadtrail_contract::projects_contract!(mod projects: async { scratch().await });
 leadtrail_contract::keys_contract!(mod keys: async { scratch().await });
 leadtrail_contract::maintenance_contract!(mod maintenance: async { scratch().await });

@@ -10,7 +10,9 @@ use diesel::prelude::*;
 use leadtrail_contract::Stores;
 use leadtrail_contract::fixtures::{Tenant, at, email, queue, slug, wanted, write};
 use leadtrail_domain::crm::PersonId;
-use leadtrail_domain::ports::{ConversionFilter, JobAction, JobFilter, Page, SealedConnection};
+use leadtrail_domain::ports::{
+    ConversionFilter, EventOrder, EventPage, JobAction, JobFilter, Page, SealedConnection,
+};
 use leadtrail_domain::sync::{JobStatus, NextStep, Settlement};
 use leadtrail_domain::visit::{Freshness, VisitQuery};
 use leadtrail_store_sqlite::SqliteStore;
@@ -165,6 +167,16 @@ async fn work(stores: &Stores, tenant: &Tenant) {
     journeys.last_event_at(tenant.id(), &tenant.pixel.id).await.expect("the store answers");
 }
 
+async fn read_events(stores: &Stores, tenant: &Tenant) {
+    let visitor = tenant.visitor(1);
+    for order in [EventOrder::OldestFirst, EventOrder::NewestFirst] {
+        for after in [None, Some((at(1), visitor.event_id(1)))] {
+            let page = EventPage { since: at(0), until: at(80), order, after, limit: 2 };
+            stores.events.of_pixel(tenant.id(), &tenant.pixel.id, &page).await.expect("the store answers");
+        }
+    }
+}
+
 async fn manage(stores: &Stores, tenant: &Tenant) {
     let visitor = tenant.visitor(1);
     let (projects, keys) = (&stores.projects, &stores.keys);
@@ -234,6 +246,20 @@ fn every_statement_uses_an_index_and_the_busy_ones_are_prepared_once() {
         let plan_of_due = plan(&mut connection, counting.expect("queues are asked for"));
         assert_eq!(plan_of_due, ["SCAN sync_jobs USING COVERING INDEX sync_jobs_queue"]);
         sent();
+
+        read_events(&stores, &tenant).await;
+        let reading = sent();
+        assert_eq!(reading.len(), 4);
+        for (sql, cached) in &reading {
+            assert!(cached, "prepared each time: {sql}");
+            let plan_of_page = plan(&mut connection, sql);
+            let of_the_pixel =
+                "USING INDEX tracking_events_pixel (pixel_id=? AND occurred_at>? AND occurred_at<?)";
+            assert!(plan_of_page[0].contains(of_the_pixel), "{plan_of_page:?}");
+            // Only events of one instant are sorted, by their ids.
+            let sorted = plan_of_page.iter().find(|step| step.contains("B-TREE"));
+            assert_eq!(sorted.map(String::as_str), Some("USE TEMP B-TREE FOR LAST TERM OF ORDER BY"));
+        }
 
         manage(&stores, &tenant).await;
         assert_searched(&mut connection, &sent());
