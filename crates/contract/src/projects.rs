@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use leadtrail_domain::crm::WritePolicy;
+use leadtrail_domain::model::ModelSettings;
 use leadtrail_domain::ports::{Created, Page, StoreError};
 use leadtrail_domain::project::{
     BotMode, ConsentMode, CrmSettings, FieldTarget, GpcMode, IpMode, NameMatch, OnMany, Pixel, PixelContext,
@@ -59,6 +60,10 @@ fn particular(n: u32) -> Project {
             ],
             split_sessions_on_campaign: true,
             sync_delay: Some(Span::try_from(Duration::from_secs(90)).expect("a span")),
+            attribution: ModelSettings {
+                lookback: "30d".parse().expect("a span"),
+                half_life: "36h".parse().expect("a span"),
+            },
             crm: CrmSettings {
                 enabled: false,
                 account: slug("second"),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crm::{FieldName, WritePolicy};
 use crate::id::{PixelId, ProjectId, Slug};
+use crate::model::ModelSettings;
 use crate::time::{Span, Timestamp};
 use crate::web_url::HostPattern;
 
@@ -89,6 +90,8 @@ pub struct ProjectSettings {
     pub split_sessions_on_campaign: bool,
     /// How long after a form the CRM is told; absent: as the service is set up.
     pub sync_delay: Option<Span>,
+    /// What the attribution models count with.
+    pub attribution: ModelSettings,
     /// The CRM.
     pub crm: CrmSettings,
 }
@@ -105,6 +108,7 @@ impl Default for ProjectSettings {
             ignore_referrers: Vec::new(),
             split_sessions_on_campaign: false,
             sync_delay: None,
+            attribution: ModelSettings::default(),
             crm: CrmSettings::default(),
         }
     }
