@@ -8,7 +8,6 @@ mod site;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use leadtrail_domain::classify::classify;
 use leadtrail_domain::event::Neighbourhood;

@@ -40,8 +40,8 @@ fn journey(
     lead: LeadId,
     bounds: &JourneyBounds,
 ) -> Outcome<Journey> {
-    let project = project.0.as_bytes().as_slice();
     type Columns = (Vec<u8>, String, Vec<u8>, i64, Vec<u8>);
+    let project = project.0.as_bytes().as_slice();
     let lead: Option<Columns> = leads::table
         .find(lead.0.as_bytes().as_slice())
         .filter(leads::project_id.eq(project))
