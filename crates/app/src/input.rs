@@ -1,6 +1,7 @@
 //! Reading what people want set, strictly: unknown names are refused, and every problem is named at once.
 
 use leadtrail_domain::conversion::CONVERSION_RULES_MAX;
+use leadtrail_domain::model::LOOKBACK_MIN;
 use leadtrail_domain::project::{PixelSettings, ProjectSettings};
 use leadtrail_domain::text;
 use serde::de::DeserializeOwned;
@@ -224,6 +225,13 @@ impl Settings for ProjectSettings {
                 );
             }
         }
+        if self.attribution.lookback.duration() < LOOKBACK_MIN {
+            problems
+                .add("attribution.lookback", &format!("is shorter than {}h", LOOKBACK_MIN.as_secs() / 3_600));
+        }
+        if self.attribution.half_life.duration().is_zero() {
+            problems.add("attribution.half_life", "is no time at all");
+        }
         for (name, target) in &self.crm.mapping {
             if target.field.as_deref().is_some_and(|field| !is_plain(field, CRM_FIELD_CHARS_MAX)) {
                 let problem = format!(
@@ -431,6 +439,7 @@ mod tests {
             "time_zone": "Mars",
             "retention_days": "x",
             "consent": "maybe",
+            "attribution": {"lookback": "11y", "half_life": 7, "window": "1d"},
             "ignore_referrers": ["ok.example", "https://bad/", 7],
             "crm": {"enabled": "yes", "nonsense": true, "mapping": {"email": {}, "utm_source": {"policy": "sometimes"}}},
         });
@@ -439,6 +448,9 @@ mod tests {
         assert_eq!(
             named,
             [
+                "settings.attribution.half_life",
+                "settings.attribution.lookback",
+                "settings.attribution.window",
                 "settings.consent",
                 "settings.crm.enabled",
                 "settings.crm.mapping.email",
@@ -476,6 +488,19 @@ mod tests {
     }
 
     #[test]
+    fn the_models_windows_are_set_within_their_bounds_and_go_back_to_90_and_7_days() {
+        let patch = json!({"attribution": {"lookback": "1d", "half_life": "1ms"}});
+        let shortest = patched(&ProjectSettings::default(), &patch).unwrap();
+        let patch = json!({"attribution": {"lookback": "3653d", "half_life": "3653d"}});
+        let longest = patched(&shortest, &patch).unwrap().attribution;
+        assert_eq!(longest.lookback, longest.half_life);
+        let back = patched(&shortest, &json!({"attribution": {"lookback": null}})).unwrap().attribution;
+        assert_eq!([back.lookback, back.half_life].map(|span| span.to_string()), ["90d", "1ms"]);
+        let back = patched(&shortest, &json!({"attribution": null})).unwrap().attribution;
+        assert_eq!([back.lookback, back.half_life].map(|span| span.to_string()), ["90d", "7d"]);
+    }
+
+    #[test]
     fn a_list_is_no_object_whatever_serde_makes_of_it() {
         for patch in [json!({"crm": []}), json!({"crm": [true]})] {
             assert_eq!(fields(&patch), ["settings.crm"]);
@@ -499,6 +524,8 @@ mod tests {
     #[test]
     fn a_value_of_the_right_form_may_still_be_wrong() {
         assert_eq!(fields(&json!({"retention_days": 0})), ["settings.retention_days"]);
+        let patch = json!({"attribution": {"lookback": "23h", "half_life": "0s"}});
+        assert_eq!(fields(&patch), ["settings.attribution.lookback", "settings.attribution.half_life"]);
         for field in ["", "a\u{0}b", " padded", &"x".repeat(201)] {
             let patch = json!({"crm": {"mapping": {"utm_source": {"field": field}}}});
             assert_eq!(fields(&patch), ["settings.crm.mapping.utm_source.field"]);

@@ -6,7 +6,7 @@ use leadtrail_domain::crm::{CrmField, FieldKey, PersonId, PersonQuery, WritePoli
 use leadtrail_domain::email::EmailAddress;
 use leadtrail_domain::id::LeadId;
 use leadtrail_domain::lead::Lead;
-use leadtrail_domain::ports::{Crm, CrmError, Journeys, StoreError, SyncJobs};
+use leadtrail_domain::ports::{Crm, CrmError, JourneyBounds, Journeys, StoreError, SyncJobs};
 use leadtrail_domain::project::{NameMatch, Project};
 use leadtrail_domain::sync::matching::{Match, judge};
 use leadtrail_domain::sync::plan::{Resolved, resolve};
@@ -18,10 +18,11 @@ use serde_json::Value;
 
 use crate::accounts::Accounts;
 use crate::crm_account::{ProvisionError, connected};
+use crate::reattribute::PERSON_VISITORS_MAX;
 use crate::sync_queue::plain;
 
-/// How much of a person's past is read.
-const JOURNEY_MAX: u32 = 1_000;
+/// How much of a person's past is read: what somebody did, not from where.
+const BOUNDS: JourneyBounds = JourneyBounds { browsers: PERSON_VISITORS_MAX, touches: 0, events: 1_000 };
 /// How many leads of a person are counted.
 const LEADS_MAX: u32 = 1_000;
 
@@ -152,10 +153,10 @@ pub async fn preview(
         preview.why = format!("person {} has the e-mail, and no form was sent with it", persons[0]);
         return Ok(preview);
     };
-    let journey = sources.journeys.journey(project.id, lead.id, JOURNEY_MAX).await?;
+    let journey = sources.journeys.journey(project.id, lead.id, &BOUNDS).await?;
     let count = u64::try_from(leads.len()).unwrap_or(u64::MAX);
     let Some(dossier) = dossier(lead, &journey, count) else {
-        "the form's event is no longer kept, or lies too far back".clone_into(&mut preview.why);
+        "the form's event is no longer kept".clone_into(&mut preview.why);
         return Ok(preview);
     };
     let wanted = fields::wanted(&dossier, &project.settings);

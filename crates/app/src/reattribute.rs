@@ -23,7 +23,7 @@ use serde::Serialize;
 /// How many visitors or leads are read at a time.
 const PAGE: u32 = 200;
 /// How many browsers may have given an e-mail whose leads are decided anew. More have none but test addresses.
-const PERSON_VISITORS_MAX: u32 = 100;
+pub(crate) const PERSON_VISITORS_MAX: u32 = 100;
 /// How often a visitor that changes meanwhile is taken again.
 const STALE_RETRIES_MAX: u32 = 10;
 /// How many of those that were left alone are named.

@@ -13,10 +13,12 @@ use leadtrail_app::reattribute::{Detail, Position, Reattribution, Report, Wish};
 use leadtrail_domain::event::Collected;
 use leadtrail_domain::id::{EventId, SessionId};
 use leadtrail_domain::lead::Lead;
-use leadtrail_domain::ports::{Histories as _, JobAction, Page, Projects as _, Queue, SyncJobs as _};
+use leadtrail_domain::ports::{
+    Histories as _, JobAction, JourneyBounds, Journeys as _, Page, Projects as _, Queue, SyncJobs as _,
+};
 use leadtrail_domain::project::{Project, default_account};
 use leadtrail_domain::sync::{JobStatus, NextStep, Settlement, Wanted};
-use leadtrail_domain::touch::Touch;
+use leadtrail_domain::touch::{FourTouches, Touch};
 use leadtrail_store_memory::ManualClock;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -191,6 +193,34 @@ proptest! {
         let again = run(&wild, &WISH);
         prop_assert_eq!((again.visitors_changed, again.leads_changed), (0, 0), "{:#?}", again.details);
     }
+
+    #[test]
+    fn what_counts_for_a_lead_by_its_journey_is_what_it_is_attributed_to(
+        happenings in happenings(),
+        keys in prop::collection::vec(any::<u32>(), 24),
+    ) {
+        let site = Site::new();
+        let mut shuffled: Vec<_> = keys.into_iter().zip(events(&site, &happenings)).collect();
+        shuffled.sort_by_key(|(key, _)| *key);
+        for (_key, event) in shuffled {
+            site.take(&[event]);
+        }
+        run(&site, &WISH);
+        for lead in leads(&site) {
+            prop_assert_eq!(four_of_journey(&site, &lead), lead.touches);
+        }
+    }
+}
+
+/// The four among the touches of a lead's journey that count for it.
+fn four_of_journey(site: &Site, lead: &Lead) -> FourTouches {
+    let bounds = JourneyBounds { browsers: u32::MAX, touches: u32::MAX, events: 0 };
+    let journey = block_on(site.store.journey(site.project(), lead.id, &bounds)).expect("a store that works");
+    let counting: Vec<Arc<Touch>> = (journey.touches.iter())
+        .filter(|one| journey.counts_for(lead, one.visitor_id))
+        .map(|one| Arc::new(one.touch.clone()))
+        .collect();
+    FourTouches::among(&counting, (lead.occurred_at, lead.event_id))
 }
 
 /// A visit from a site that is ignored later, and a form in it.

@@ -22,7 +22,9 @@ use leadtrail_domain::email::EmailHash;
 use leadtrail_domain::event::{Arrival, Collected, EventKind, VisitorName};
 use leadtrail_domain::id::{PixelId, ProjectId};
 use leadtrail_domain::ingest::{CrmRoute, IngestPolicy, Policies, ingest, query_for};
-use leadtrail_domain::ports::{ConversionFilter, EventOrder, EventPage, JobAction, JobFilter, StoreError};
+use leadtrail_domain::ports::{
+    ConversionFilter, EventOrder, EventPage, JobAction, JobFilter, JourneyBounds, StoreError,
+};
 use leadtrail_domain::project::{Pixel, default_account};
 use leadtrail_domain::sync::{JobStatus, Lease, NextStep, Settlement};
 use leadtrail_domain::touch::TouchKind;
@@ -456,10 +458,11 @@ impl Walk {
         );
         for lead in leads.into_iter().flatten() {
             for limit in [2, 1_000] {
+                let bounds = JourneyBounds { browsers: limit, touches: limit, events: limit };
                 agreed(
                     "journey",
-                    subject.journeys.journey(project, lead.id, limit).await,
-                    reference.journeys.journey(project, lead.id, limit).await,
+                    subject.journeys.journey(project, lead.id, &bounds).await,
+                    reference.journeys.journey(project, lead.id, &bounds).await,
                 );
             }
             agreed(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use leadtrail_domain::conversion::ConversionRule;
 use leadtrail_domain::crm::WritePolicy;
 use leadtrail_domain::event::EventKind;
+use leadtrail_domain::model::ModelSettings;
 use leadtrail_domain::ports::{Created, Page, StoreError};
 use leadtrail_domain::project::{
     BotMode, ConsentMode, CrmSettings, FieldTarget, GpcMode, IpMode, NameMatch, OnMany, Pixel, PixelContext,
@@ -69,6 +70,10 @@ fn particular(n: u32) -> Project {
                 },
             )]),
             sync_delay: Some(Span::try_from(Duration::from_secs(90)).expect("a span")),
+            attribution: ModelSettings {
+                lookback: "30d".parse().expect("a span"),
+                half_life: "36h".parse().expect("a span"),
+            },
             crm: CrmSettings {
                 enabled: false,
                 account: slug("second"),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::id::EventId;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use crate::touch::Touch;
 
 /// How credit is shared.
@@ -76,19 +76,33 @@ impl FromStr for Model {
     }
 }
 
+/// The shortest lookback window that a project may set; the longest is that of every [`Span`], 10 years.
+pub const LOOKBACK_MIN: Duration = Duration::from_hours(24);
+
 /// What the models may be told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
 pub struct ModelSettings {
-    /// How long before the conversion a touch counts; one exactly as old does.
-    pub lookback: Duration,
-    /// After how long a touch counts half as much under [`Model::TimeDecay`]; zero: only what coincides with the latest
-    /// touch counts.
-    pub half_life: Duration,
+    /// How long before the conversion a touch counts; one exactly as old does. A project's is 1 day at least.
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::lookback"))]
+    pub lookback: Span,
+    /// After how long a touch counts half as much under time decay; zero, which no project can set: only what coincides
+    /// with the latest touch counts.
+    #[cfg_attr(
+        feature = "schema",
+        schemars(
+            schema_with = "crate::schema::half_life",
+            description = "After how long a touch counts half as much under time decay."
+        )
+    )]
+    pub half_life: Span,
 }
 
 impl Default for ModelSettings {
     fn default() -> Self {
-        Self { lookback: Duration::from_hours(90 * 24), half_life: Duration::from_hours(7 * 24) }
+        let span = |text: &str| text.parse().expect("a constant length of time");
+        Self { lookback: span("90d"), half_life: span("7d") }
     }
 }
 
@@ -125,7 +139,7 @@ pub fn credits(
     settings: &ModelSettings,
 ) -> Credits {
     let mut touches = vec![0.0; path.len()];
-    let since = conversion.0.minus(settings.lookback);
+    let since = conversion.0.minus(settings.lookback.duration());
     let from = path.partition_point(|touch| touch.order.0 < since);
     let until = path.partition_point(|touch| touch.order <= conversion);
     let (Some(window), Some(shares)) = (path.get(from..until), touches.get_mut(from..until)) else {
@@ -152,7 +166,7 @@ pub fn credits(
         },
         Model::TimeDecay => {
             // Counted from the latest touch, so that the largest weight is 1 and an old path does not underflow.
-            let half_life = settings.half_life.as_secs_f64();
+            let half_life = settings.half_life.duration().as_secs_f64();
             for (share, touch) in shares.iter_mut().zip(window) {
                 let before = latest.order.0.since(touch.order.0).as_secs_f64();
                 *share = if before == 0.0 { 1.0 } else { (-before / half_life).exp2() };
@@ -229,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_half_life_of_nothing_leaves_the_latest_touches() {
-        let settings = ModelSettings { half_life: Duration::ZERO, ..ModelSettings::default() };
+        let settings = ModelSettings { half_life: "0s".parse().unwrap(), ..ModelSettings::default() };
         let path = path(&[(98, false), (99, false), (99, true)]);
         assert_eq!(credits(&path, at(100), Model::TimeDecay, &settings).touches, [0.0, 0.5, 0.5]);
     }

@@ -23,7 +23,7 @@ pub use self::crm::{Crm, CrmError, RateScope};
 pub use self::enrich::{Enrich, RequestFacts};
 pub use self::events::{EventOrder, EventPage, EventPlace, Events};
 pub use self::histories::Histories;
-pub use self::journeys::{Journey, Journeys};
+pub use self::journeys::{Journey, JourneyBounds, JourneyTouch, Journeys, LeftOut};
 pub use self::keys::Keys;
 pub use self::maintenance::{Durability, Maintenance};
 pub use self::projects::{Created, Page, Projects};

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::conversion::{ConversionName, ConversionRule};
 use crate::crm::{FieldName, WritePolicy};
 use crate::id::{PixelId, ProjectId, Slug};
+use crate::model::ModelSettings;
 use crate::time::{Span, Timestamp};
 use crate::web_url::HostPattern;
 
@@ -93,6 +94,8 @@ pub struct ProjectSettings {
     pub conversions: BTreeMap<ConversionName, ConversionRule>,
     /// How long after a form the CRM is told; absent: as the service is set up.
     pub sync_delay: Option<Span>,
+    /// What the attribution models count with.
+    pub attribution: ModelSettings,
     /// The CRM.
     pub crm: CrmSettings,
 }
@@ -110,6 +113,7 @@ impl Default for ProjectSettings {
             split_sessions_on_campaign: false,
             conversions: BTreeMap::new(),
             sync_delay: None,
+            attribution: ModelSettings::default(),
             crm: CrmSettings::default(),
         }
     }

@@ -106,6 +106,10 @@ const SPAN: &str = "^([0-9]{1,8}(ms|s)|[0-9]{1,6}m|[0-9]{1,4}h|\
                     (([0-9]{1,3}|[12][0-9]{3}|3[0-5][0-9]{2}|36[0-4][0-9]|365[0-2])d)?\
                     ((1?[0-9]|2[0-3])h)?([1-5]?[0-9]m)?([1-5]?[0-9]s)?([0-9]{1,3}ms)?|3653d)$";
 
+/// As [`SPAN`] has it, a day at least.
+const DAYS: &str = "^(([1-9][0-9]{0,2}|[12][0-9]{3}|3[0-5][0-9]{2}|36[0-4][0-9]|365[0-2])d\
+                    ((1?[0-9]|2[0-3])h)?([1-5]?[0-9]m)?([1-5]?[0-9]s)?([0-9]{1,3}ms)?|3653d)$";
+
 /// What is in no host name is excluded; which of the others are host names, no pattern says.
 const HOST_PATTERN: &str = "^\\s*(\\*\\.)?[^\\u0000-\\u0020\"#/:<>?@\\\\^`{|}*\\u007f]+\\s*$|^\\s*(\\*\\.)?\\[[0-9A-Fa-f:.]+\\]\\s*$";
 
@@ -138,6 +142,22 @@ pub(crate) fn conversions(generator: &mut SchemaGenerator) -> Schema {
         "propertyNames": generator.subschema_for::<ConversionName>(),
         "additionalProperties": generator.subschema_for::<ConversionRule>(),
         "examples": [{"Sign-up": {"event": "signup", "value": 20.0}, "Thanks": {"page": "/thanks/**"}}],
+    })
+}
+
+/// A lookback window, as [`ModelSettings`](crate::model::ModelSettings) has it.
+pub(crate) fn lookback(_generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": DAYS, "examples": ["30d", "90d"]})
+}
+
+/// A half-life, as [`ModelSettings`](crate::model::ModelSettings) has it: no length of time is all zeroes.
+pub(crate) fn half_life(_generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": SPAN,
+        "minLength": 2,
+        "allOf": [{"pattern": "[1-9]"}],
+        "examples": ["7d", "12h"],
     })
 }
 

@@ -19,6 +19,7 @@ use leadtrail_domain::model::{Model, ModelSettings, Touchpoint, credits};
 use leadtrail_domain::ports::{Journeys as _, Visits as _};
 use leadtrail_domain::signals::Signals;
 use leadtrail_domain::text::{PARAMETER_CHARS_MAX, URL_CHARS_MAX};
+use leadtrail_domain::time::Span;
 use leadtrail_domain::touch::FourTouches;
 use leadtrail_store_memory::MemoryStore;
 use proptest::prelude::*;
@@ -41,9 +42,10 @@ fn path() -> impl Strategy<Value = Vec<Touchpoint>> {
 }
 
 fn settings() -> impl Strategy<Value = ModelSettings> {
-    (0u64..400_000, 0u64..40_000).prop_map(|(lookback, half_life)| ModelSettings {
-        lookback: Duration::from_mins(lookback),
-        half_life: Duration::from_mins(half_life),
+    let minutes = |count| Span::try_from(Duration::from_mins(count)).expect("less than ten years");
+    (0u64..400_000, 0u64..40_000).prop_map(move |(lookback, half_life)| ModelSettings {
+        lookback: minutes(lookback),
+        half_life: minutes(half_life),
     })
 }
 
@@ -115,7 +117,7 @@ proptest! {
             prop_assert!((sum - 1.0).abs() <= 1e-9, "{} sums to {}", model, sum);
             prop_assert!(shared.touches.iter().all(|share| (0.0..=1.0).contains(share)));
             let any_in_window = path.iter().any(|touch| {
-                touch.order <= conversion && touch.order.0 >= conversion.0.minus(settings.lookback)
+                touch.order <= conversion && touch.order.0 >= conversion.0.minus(settings.lookback.duration())
             });
             prop_assert_eq!(shared.none == 0.0, any_in_window);
         }

@@ -8,7 +8,6 @@ mod site;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use leadtrail_domain::classify::classify;
 use leadtrail_domain::event::Neighbourhood;
@@ -197,7 +196,7 @@ fn differences(case: &VisitsCase) -> Vec<String> {
     }
 
     let path: Vec<Touchpoint> = touches.iter().map(|touch| Touchpoint::from(&**touch)).collect();
-    let days = |days: u64| Duration::from_hours(24 * days);
+    let days = |days: u64| format!("{days}d").parse().expect("a length of time");
     let settings = ModelSettings {
         lookback: days(case.settings.lookback_days.unwrap_or(90)),
         half_life: days(case.settings.half_life_days.unwrap_or(7)),

@@ -216,7 +216,7 @@ pub(crate) enum ProjectCommand {
     },
     /// Change a project
     #[command(
-        after_help = "Example: leadtrail project update acme --set sync_delay=10m --set consent=required"
+        after_help = "Example: leadtrail project update acme --set sync_delay=10m --set attribution.lookback=30d"
     )]
     Update {
         /// Its id or slug

@@ -5,15 +5,25 @@ use leadtrail_domain::email::EmailHash;
 use leadtrail_domain::event::StoredEvent;
 use leadtrail_domain::id::{EventId, LeadId, PixelId, ProjectId, VisitorId};
 use leadtrail_domain::lead::Lead;
-use leadtrail_domain::ports::{Journey, Journeys, StoreError};
+use leadtrail_domain::ports::{Journey, JourneyBounds, JourneyTouch, Journeys, LeftOut, StoreError};
 use leadtrail_domain::time::Timestamp;
-use leadtrail_domain::touch::Touch;
 
 use crate::{MemoryStore, take};
 
 /// Where an event stands among those of several visitors.
 pub(crate) fn place(stored: &StoredEvent) -> (Timestamp, EventId, &PixelId) {
     (stored.event.occurred_at, stored.event.id, &stored.event.pixel_id)
+}
+
+/// Of a list in order, first the latest up to the lead and then the earliest after it, as many as the bound allows.
+fn around<T>(list: &[T], max: u32, is_up_to: impl Fn(&T) -> bool) -> &[T] {
+    let from = list.partition_point(is_up_to).saturating_sub(count(max));
+    let list = &list[from..];
+    &list[..list.len().min(count(max))]
+}
+
+fn count(max: u32) -> usize {
+    usize::try_from(max).unwrap_or(usize::MAX)
 }
 
 #[async_trait]
@@ -42,26 +52,57 @@ impl Journeys for MemoryStore {
         Ok(ids.iter().filter_map(|id| tables.leads.get(id)).cloned().collect())
     }
 
-    async fn journey(&self, project: ProjectId, lead: LeadId, limit: u32) -> Result<Journey, StoreError> {
+    async fn journey(
+        &self,
+        project: ProjectId,
+        lead: LeadId,
+        bounds: &JourneyBounds,
+    ) -> Result<Journey, StoreError> {
         let tables = self.tables()?;
         let Some(lead) = tables.leads.get(&lead).filter(|lead| lead.project_id == project) else {
             return Ok(Journey::default());
         };
         let person = (project, lead.email.hash());
-        let known = tables.identities.get(&person).into_iter().flat_map(|visitors| visitors.keys());
-        let visitors: BTreeSet<VisitorId> = known.copied().chain([lead.visitor_id]).collect();
-        let rows = visitors.iter().filter_map(|id| tables.visitors.get(id));
-        let mut touches: Vec<Touch> =
-            rows.flat_map(|row| &row.touches).map(|new| new.touch.as_ref().clone()).collect();
-        touches.sort_by(|one, other| other.key().cmp(&one.key()));
-        let mut events: Vec<StoredEvent> =
-            tables.events.values().filter(|stored| visitors.contains(&stored.visitor_id)).cloned().collect();
-        events.sort_by(|one, other| place(other).cmp(&place(one)));
-        let mut touches = take(touches.into_iter(), limit);
-        let mut events = take(events.into_iter(), limit);
-        touches.reverse();
-        events.reverse();
-        Ok(Journey { touches, events })
+        let mut others: Vec<(Timestamp, VisitorId)> = (tables.identities.get(&person).into_iter().flatten())
+            .filter(|(id, _)| **id != lead.visitor_id)
+            .map(|(id, at)| (*at, *id))
+            .collect();
+        others.sort_unstable();
+        let all = others.len();
+        let others = take(others.into_iter(), bounds.browsers);
+        let browsers: BTreeSet<VisitorId> =
+            others.iter().map(|(_, id)| *id).chain([lead.visitor_id]).collect();
+
+        let mut touches: Vec<JourneyTouch> = (browsers.iter().filter_map(|id| tables.visitors.get(id)))
+            .flat_map(|row| &row.touches)
+            .map(|new| JourneyTouch { visitor_id: new.visitor_id, touch: new.touch.as_ref().clone() })
+            .collect();
+        touches.sort_by(|one, other| one.touch.key().cmp(&other.touch.key()));
+        let mut events: Vec<&StoredEvent> =
+            tables.events.values().filter(|stored| browsers.contains(&stored.visitor_id)).collect();
+        events.sort_by(|one, other| place(one).cmp(&place(other)));
+        let gave = |id: &VisitorId| {
+            let of_browser = events.iter().filter(|stored| stored.visitor_id == *id);
+            let mut gave = of_browser.filter(|stored| {
+                stored.event.form.as_ref().is_some_and(|form| form.email.as_ref() == Some(&lead.email))
+            });
+            gave.next().map(|stored| (stored.event.occurred_at, stored.event.id))
+        };
+        let until = (lead.occurred_at, lead.event_id);
+        let left_out = LeftOut {
+            browsers: all > others.len(),
+            touches: touches.len() > count(bounds.touches),
+            events: events.len() > count(bounds.events),
+        };
+        Ok(Journey {
+            browsers: browsers.iter().map(|id| (*id, gave(id))).collect(),
+            touches: around(&touches, bounds.touches, |one| one.touch.order() <= until).to_vec(),
+            events: around(&events, bounds.events, |one| (one.event.occurred_at, one.event.id) <= until)
+                .iter()
+                .map(|stored| (*stored).clone())
+                .collect(),
+            left_out,
+        })
     }
 
     async fn last_event_at(

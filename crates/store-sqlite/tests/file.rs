@@ -8,7 +8,9 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use leadtrail_contract::Stores;
 use leadtrail_contract::fixtures::{Tenant, at, email, event_query, key, person_query, queue};
-use leadtrail_domain::ports::{Clock, Durability, JobFilter, Maintenance, Page, StoreError};
+use leadtrail_domain::ports::{
+    Clock, Durability, JobFilter, Journey, JourneyBounds, Maintenance, Page, StoreError,
+};
 use leadtrail_domain::sync::JobStatus;
 use leadtrail_domain::visit::{Freshness, VisitQuery};
 use leadtrail_store_sqlite::SqliteStore;
@@ -160,8 +162,9 @@ async fn an_unreadable_row_is_named() {
     let answer = stores.visits.load(&event_query(visitor.event_key(0))).await;
     assert_eq!(place(answer), ("visitors", "cookie", visitor_id));
 
-    let journey = stores.journeys.journey(project, visitor.lead_id(1), 10).await;
-    assert_eq!(journey.unwrap(), leadtrail_domain::ports::Journey::default(), "the lead is gone");
+    let bounds = JourneyBounds { browsers: 10, touches: 10, events: 10 };
+    let journey = stores.journeys.journey(project, visitor.lead_id(1), &bounds).await;
+    assert_eq!(journey.unwrap(), Journey::default(), "the lead is gone");
 
     file.execute("UPDATE sync_jobs SET persons = '{}'");
     assert_eq!(

@@ -11,7 +11,7 @@ use leadtrail_contract::Stores;
 use leadtrail_contract::fixtures::{Tenant, at, email, queue, slug, wanted, write};
 use leadtrail_domain::crm::PersonId;
 use leadtrail_domain::ports::{
-    ConversionFilter, EventOrder, EventPage, JobAction, JobFilter, Page, SealedConnection,
+    ConversionFilter, EventOrder, EventPage, JobAction, JobFilter, JourneyBounds, Page, SealedConnection,
 };
 use leadtrail_domain::sync::{JobStatus, NextStep, Settlement};
 use leadtrail_domain::visit::{Freshness, VisitQuery};
@@ -163,7 +163,8 @@ async fn work(stores: &Stores, tenant: &Tenant) {
     let journeys = &stores.journeys;
     journeys.leads_of(tenant.id(), &jane, 10).await.expect("the store answers");
     journeys.leads_by_event(tenant.id(), visitor.event_id(1)).await.expect("the store answers");
-    journeys.journey(tenant.id(), visitor.lead_id(1), 10).await.expect("the store answers");
+    let bounds = JourneyBounds { browsers: 10, touches: 10, events: 10 };
+    journeys.journey(tenant.id(), visitor.lead_id(1), &bounds).await.expect("the store answers");
     journeys.last_event_at(tenant.id(), &tenant.pixel.id).await.expect("the store answers");
 }
 

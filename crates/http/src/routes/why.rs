@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use leadtrail_app::why::{self, Subject, Why};
+use leadtrail_app::why::{self, Sources, Subject, Why};
 use leadtrail_domain::id::EventId;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -43,33 +43,26 @@ pub(super) const SHOW: Operation = Operation {
 };
 
 pub(super) async fn show(asked: Asked) -> Answer {
-    let subjects = subjects(asked.request.query_string())?;
+    let subject = subject(asked.request.query_string())?;
     let project = in_question(&asked).await?.ok_or_else(|| one("project", "is required with this key"))?;
     let collector = &asked.state.collector;
-    let mut data = Vec::new();
-    for subject in &subjects {
-        if data.is_empty() {
-            data = why::why(
-                collector.journeys.as_ref(),
-                collector.jobs.as_ref(),
-                asked.projects(),
-                &collector.accounts,
-                &project,
-                subject,
-            )
-            .await?;
-        }
-    }
+    let sources = Sources {
+        journeys: collector.journeys.as_ref(),
+        jobs: collector.jobs.as_ref(),
+        projects: asked.projects(),
+        accounts: &collector.accounts,
+    };
+    let data = why::why(sources, &project, &subject).await?;
     Ok(HttpResponse::Ok().json(Body { data }))
 }
 
-/// What is asked about; of several the first that is known.
-fn subjects(query: &str) -> Result<Vec<Subject>, Problem> {
+/// What is asked about: the first parameter that names something.
+fn subject(query: &str) -> Result<Subject, Problem> {
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match name.as_ref() {
             "email" => {
                 let email = value.parse().map_err(|_not_one| one("email", "is not an e-mail address"))?;
-                return Ok(vec![Subject::Email(email)]);
+                return Ok(Subject::Email(email));
             }
             "event_id" => return Ok(Subject::of_event(&value)),
             _ => {}

@@ -550,6 +550,19 @@ fn a_schema_takes_what_the_service_takes_and_refuses_what_it_refuses() {
         ("ProjectChange", json!({"settings": {"sync_delay": "soon"}}), false),
         (
             "ProjectChange",
+            json!({"settings": {"attribution": {"lookback": "90d", "half_life": "12h"}}}),
+            true,
+        ),
+        (
+            "ProjectChange",
+            json!({"settings": {"attribution": {"lookback": "3653d", "half_life": null}}}),
+            true,
+        ),
+        ("ProjectChange", json!({"settings": {"attribution": {"lookback": "0d"}}}), false),
+        ("ProjectChange", json!({"settings": {"attribution": {"half_life": "0s"}}}), false),
+        ("ProjectChange", json!({"settings": {"attribution": {"window": "1d"}}}), false),
+        (
+            "ProjectChange",
             json!({"settings": {"crm": {"mapping": {"utm_source": {"field": "Source"}}}}}),
             true,
         ),

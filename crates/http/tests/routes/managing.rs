@@ -73,6 +73,14 @@ async fn a_project_is_created_once_shown_changed_and_archived() {
     let patched = admin.send(Method::PATCH, &by_id, back, StatusCode::OK).await;
     assert_eq!((&patched["settings"]["retention_days"], &patched["slug"]), (&Value::Null, &json!("acme")));
 
+    let models = json!({"settings": {"attribution": {"lookback": "36h"}}});
+    let patched = admin.send(Method::PATCH, &by_id, models, StatusCode::OK).await;
+    assert_eq!(patched["settings"]["attribution"], json!({"lookback": "1d12h", "half_life": "7d"}));
+    let models = json!({"settings": {"attribution": {"lookback": "1h", "half_life": "0s"}}});
+    let refused = admin.send(Method::PATCH, &by_id, models, StatusCode::UNPROCESSABLE_ENTITY).await;
+    let fields: Vec<&Value> = refused["errors"].as_array().unwrap().iter().map(|one| &one["field"]).collect();
+    assert_eq!(fields, ["settings.attribution.lookback", "settings.attribution.half_life"]);
+
     let whole = json!({"name": "Acme", "slug": "acme", "settings": {"consent": "required"}});
     let put = admin.send(Method::PUT, &by_id, whole, StatusCode::OK).await;
     assert_eq!(

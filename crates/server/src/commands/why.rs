@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use leadtrail_app::why::{self, ModelCredits, Subject, TouchShown, Why};
+use leadtrail_app::why::{self, ModelCredits, Sources, Subject, TouchShown, Why};
 
 use super::{find_project, sync};
 use crate::cli::WhyArgs;
@@ -16,23 +16,19 @@ pub(super) async fn run(settings: &Settings, args: &WhyArgs) -> anyhow::Result<E
     let stores = wiring::open_ready(&settings.store).await?;
     let project = find_project(stores.projects.as_ref(), &args.project).await?;
     let accounts = wiring::accounts(settings, &stores)?;
-    let ask = |subject: Subject| {
-        let (journeys, jobs) = (stores.journeys.as_ref(), stores.jobs.as_ref());
-        let (projects, accounts, project) = (stores.projects.as_ref(), &accounts, &project);
-        async move { why::why(journeys, jobs, projects, accounts, project, &subject).await }
-    };
     let text = args.subject.trim();
-    let subjects = if text.contains('@') {
-        vec![Subject::Email(text.parse().context("no e-mail address")?)]
+    let subject = if text.contains('@') {
+        Subject::Email(text.parse().context("no e-mail address")?)
     } else {
         Subject::of_event(text)
     };
-    let mut found = Vec::new();
-    for subject in subjects {
-        if found.is_empty() {
-            found = ask(subject).await?;
-        }
-    }
+    let sources = Sources {
+        journeys: stores.journeys.as_ref(),
+        jobs: stores.jobs.as_ref(),
+        projects: stores.projects.as_ref(),
+        accounts: &accounts,
+    };
+    let found = why::why(sources, &project, &subject).await?;
     if found.is_empty() {
         bail!("no lead of {} belongs to `{text}`", project.slug);
     }
@@ -43,16 +39,16 @@ pub(super) async fn run(settings: &Settings, args: &WhyArgs) -> anyhow::Result<E
 }
 
 fn described(why: &Why) -> String {
-    let touches = why.touches.len();
-    let known = format!("{touches} {}", if touches == 1 { "touch" } else { "touches" });
-    let head = table(&[
+    let mut head = vec![
         row(["lead", &why.lead_id.to_string()]),
         row(["e-mail", &why.email]),
         row(["form", &format!("{} on pixel {}", shown_at(why.occurred_at), why.pixel_id)]),
         row(["event", &why.event_id.to_string()]),
         row(["rule", why.rule]),
-        row(["known", &format!("{}, {}", counted(why.events, "event"), known)]),
-    ]);
+        row(["known", &known(why)]),
+    ];
+    head.extend(left_out(why).into_iter().map(|what| row(["left out", what])));
+    let head = table(&head);
     let touches = if why.touches.is_empty() {
         "  none".to_owned()
     } else {
@@ -78,24 +74,62 @@ fn described(why: &Why) -> String {
     };
     let models: Vec<Vec<String>> = why.models.iter().map(|one| model_row(one, why)).collect();
     format!(
-        "{head}\n\ntouches, oldest first\n{touches}\n\nno touches, by reason (the latest of each)\n{ignored}\n\n\
-         credit by model\n{}\n\nwhat the CRM was told\n{told}",
+        "{head}\n\ntouches, oldest first{}\n{touches}\n\nno touches, by reason (the latest of each)\n{ignored}\n\n\
+         credit by model, for touches in the {} before the form (time decay by half in {})\n{}\n\n\
+         what the CRM was told\n{told}",
+        if why.touches.len() < why.touches_known { " (those that count most)" } else { "" },
+        why.attribution.lookback,
+        why.attribution.half_life,
         table(&models)
     )
 }
 
-/// The model, and its shares by the place of the touch in the list.
+fn known(why: &Why) -> String {
+    let touches = why.touches_known;
+    let touches = format!("{touches} {}", if touches == 1 { "touch" } else { "touches" });
+    format!("{}, {touches}, {}", counted(why.events, "event"), counted(why.browsers, "browser"))
+}
+
+/// What there is beyond what is known.
+fn left_out(why: &Why) -> Vec<&'static str> {
+    let all = [
+        (why.events_left_out, "more events than these, so that more made no touch than is shown"),
+        (why.touches_left_out, "more touches than these: the credits are of the latest up to the form"),
+        (why.browsers_left_out, "more browsers than these gave the e-mail: nothing of them is shown"),
+    ];
+    all.into_iter().filter(|(is_left_out, _)| *is_left_out).map(|(_, what)| what).collect()
+}
+
+/// How many shares of a model are printed.
+const SHARES_MAX: usize = 8;
+
+/// The model, and its shares by the place of the touch in the list: all, or the largest.
 fn model_row(credits: &ModelCredits, why: &Why) -> Vec<String> {
     let share = |event| credits.touches.iter().find(|one| one.event_id == event).map(|one| one.credit);
-    let shares = (1..).zip(&why.touches).filter_map(|(place, touch)| {
-        share(touch.event_id).map(|credit: f64| {
-            let source = touch.source.as_deref().unwrap_or("direct");
-            format!("{:.0} % {place}. {source}", credit * 100.0)
+    let mut shares: Vec<(usize, &str, f64)> = (1..)
+        .zip(&why.touches)
+        .filter_map(|(place, touch)| {
+            Some((place, touch.source.as_deref().unwrap_or("direct"), share(touch.event_id)?))
         })
-    });
-    let none = (credits.none > 0.0).then(|| "no touch in the last 90 days".to_owned());
-    let all: Vec<String> = shares.chain(none).collect();
+        .collect();
+    shares.sort_by(|(.., one), (.., other)| other.total_cmp(one));
+    let others = shares.split_off(shares.len().min(SHARES_MAX));
+    shares.sort_by_key(|(place, ..)| *place);
+    let mut all: Vec<String> = (shares.iter())
+        .map(|(place, source, credit)| format!("{} {place}. {source}", percent(*credit)))
+        .collect();
+    let rest = credits.not_shown + others.iter().map(|(.., credit)| credit).sum::<f64>();
+    if rest > 0.0 {
+        all.push(format!("{} others", percent(rest)));
+    }
+    if credits.none > 0.0 {
+        all.push(format!("no touch in the {} before the form", why.attribution.lookback));
+    }
     vec![format!("  {}", credits.model), all.join(", ")]
+}
+
+fn percent(share: f64) -> String {
+    if share < 0.005 { "<1 %".to_owned() } else { format!("{:.0} %", share * 100.0) }
 }
 
 fn touch_row(touch: &TouchShown, why: &Why) -> Vec<String> {
