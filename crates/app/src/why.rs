@@ -1,22 +1,27 @@
-//! Why a lead is attributed as it is, and what the CRM was told of it.
+//! Why a lead or a conversion is attributed as it is, and what the CRM was told.
 
+mod conversion;
 mod credit;
 mod ignored;
 mod touches;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use leadtrail_domain::conversion::Conversion;
 use leadtrail_domain::email::EmailAddress;
 use leadtrail_domain::event::StoredEvent;
 use leadtrail_domain::id::{EventId, LeadId, PixelId};
 use leadtrail_domain::lead::Lead;
 use leadtrail_domain::model::ModelSettings;
-use leadtrail_domain::ports::{JourneyBounds, Journeys, Projects, StoreError, SyncJobs};
+use leadtrail_domain::ports::{
+    Conversions, Histories, JourneyBounds, Journeys, Projects, StoreError, SyncJobs,
+};
 use leadtrail_domain::project::{PixelContext, Project};
 use leadtrail_domain::time::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
+pub use self::conversion::ConversionWhy;
 use self::credit::Shares;
 pub use self::credit::{Credit, ModelCredits};
 pub use self::ignored::Ignored;
@@ -31,12 +36,12 @@ const LEADS_MAX: u32 = 20;
 /// touch.
 const BOUNDS: JourneyBounds = JourneyBounds { browsers: PERSON_VISITORS_MAX, touches: 10_000, events: 1_000 };
 
-/// Which leads are asked about.
+/// What is asked about.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Subject {
-    /// All of a person.
+    /// All leads of a person.
     Email(EmailAddress),
-    /// Those that an event made: of several ids the first by which one is known.
+    /// The leads that an event made, and what it counts as: of several ids the first by which something is known.
     Event(Vec<EventId>),
 }
 
@@ -54,12 +59,34 @@ impl Subject {
 pub struct Sources<'a> {
     /// What led to the leads.
     pub journeys: &'a dyn Journeys,
+    /// What counted as a conversion.
+    pub conversions: &'a dyn Conversions,
+    /// What led to that.
+    pub histories: &'a dyn Histories,
     /// What the CRM was told.
     pub jobs: &'a dyn SyncJobs,
     /// What events are judged by.
     pub projects: &'a dyn Projects,
     /// The connections.
     pub accounts: &'a Accounts,
+}
+
+/// Why what was asked about is attributed as it is.
+#[derive(Clone, PartialEq, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "WhyAnswer"))]
+pub struct Explained {
+    /// The leads, newest first; 20 of a person at most.
+    pub leads: Vec<Why>,
+    /// The conversions; none where a person was asked about.
+    pub conversions: Vec<ConversionWhy>,
+}
+
+impl Explained {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.leads.is_empty() && self.conversions.is_empty()
+    }
 }
 
 /// Why a lead is attributed as it is.
@@ -104,35 +131,49 @@ pub struct Why {
     pub job: Option<JobDetail>,
 }
 
-/// The leads in question, newest first, each with why.
+/// What is known of the subject, each with why.
 ///
 /// # Errors
 /// Those of the stores.
-pub async fn why(sources: Sources<'_>, project: &Project, subject: &Subject) -> Result<Vec<Why>, StoreError> {
-    let mut all = Vec::new();
-    for lead in leads(sources.journeys, project, subject).await? {
-        all.push(of_lead(sources, project, &lead).await?);
-    }
-    Ok(all)
-}
-
-async fn leads(
-    journeys: &dyn Journeys,
+pub async fn why(
+    sources: Sources<'_>,
     project: &Project,
     subject: &Subject,
-) -> Result<Vec<Lead>, StoreError> {
+) -> Result<Explained, StoreError> {
     match subject {
-        Subject::Email(email) => journeys.leads_of(project.id, &email.hash(), LEADS_MAX).await,
+        Subject::Email(email) => {
+            let leads = sources.journeys.leads_of(project.id, &email.hash(), LEADS_MAX).await?;
+            explained(sources, project, &leads, Vec::new()).await
+        }
         Subject::Event(ids) => {
             for id in ids {
-                let leads = journeys.leads_by_event(project.id, *id).await?;
-                if !leads.is_empty() {
-                    return Ok(leads);
+                let leads = sources.journeys.leads_by_event(project.id, *id).await?;
+                let conversions = sources.conversions.conversions_by_event(project.id, *id).await?;
+                if !(leads.is_empty() && conversions.is_empty()) {
+                    return explained(sources, project, &leads, conversions).await;
                 }
             }
-            Ok(Vec::new())
+            Ok(Explained::default())
         }
     }
+}
+
+async fn explained(
+    sources: Sources<'_>,
+    project: &Project,
+    leads: &[Lead],
+    conversions: Vec<Conversion>,
+) -> Result<Explained, StoreError> {
+    let mut all = Explained::default();
+    for lead in leads {
+        all.leads.push(of_lead(sources, project, lead).await?);
+    }
+    for conversion in conversions {
+        let history = sources.histories.history(project.id, conversion.visitor_id, 0).await?;
+        let touches = history.map(|history| history.touches).unwrap_or_default();
+        all.conversions.push(ConversionWhy::of(conversion, &touches, &project.settings.attribution));
+    }
+    Ok(all)
 }
 
 async fn of_lead(sources: Sources<'_>, project: &Project, lead: &Lead) -> Result<Why, StoreError> {

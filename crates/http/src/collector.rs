@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use leadtrail_app::access::Access;
 use leadtrail_app::accounts::Accounts;
+use leadtrail_app::hygiene::Hygiene;
 use leadtrail_app::ingest::Ingest;
 use leadtrail_app::pixel_check::PixelChecks;
 use leadtrail_app::pixels::Pixels;
-use leadtrail_domain::ports::{Clock, Conversions, Enrich, Journeys, Keys, Maintenance, Projects, SyncJobs};
+use leadtrail_domain::ports::{
+    Clock, Conversions, Enrich, Histories, Journeys, Keys, Maintenance, Projects, SyncJobs,
+};
 use url::Url;
 
 use crate::client_address::Proxies;
@@ -30,6 +33,10 @@ pub struct Collector {
     pub jobs: Arc<dyn SyncJobs>,
     /// What led to a lead.
     pub journeys: Arc<dyn Journeys>,
+    /// Stored pasts.
+    pub histories: Arc<dyn Histories>,
+    /// What is wrong with the tags of links.
+    pub hygiene: Arc<Hygiene>,
     /// What was counted as a conversion.
     pub conversions: Arc<dyn Conversions>,
     /// The CRM connections, and how each stands.

@@ -5,6 +5,7 @@ mod connection;
 mod conversions;
 mod docs;
 mod health;
+mod hygiene;
 mod keys;
 mod metrics;
 mod pixel_gif;
@@ -413,6 +414,14 @@ const TABLE: &[Described] = &[
         Reach::View,
         |asked| Box::pin(sync::health(asked)),
         &sync::HEALTH,
+    ),
+    by_key(
+        Verb::Read,
+        "/api/analytics/debug/utm-analysis",
+        LOOK,
+        Reach::View,
+        |asked| Box::pin(hygiene::show(asked)),
+        &hygiene::SHOW,
     ),
     by_key(
         Verb::Read,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use leadtrail_app::hygiene::{DAYS_DEFAULT, DAYS_MAX};
 use leadtrail_app::reattribute::Position;
 use leadtrail_domain::crm::FieldName;
 use leadtrail_domain::email::EmailAddress;
@@ -85,7 +86,10 @@ pub(crate) enum Command {
     /// The queue of what the CRM is still to be told
     #[command(subcommand, after_help = "Example: leadtrail sync list --project acme --status error")]
     Sync(SyncCommand),
-    /// Why a lead is attributed as it is: its touches in order, the rule, and what the CRM was told
+    /// What is wrong with the tags of links, in the events of the last days; exit code 1 when something is
+    #[command(after_help = "Example: leadtrail hygiene --project acme --days 7")]
+    Hygiene(HygieneArgs),
+    /// Why a lead or a conversion is attributed as it is: touches in order, the rule, and what the CRM was told
     #[command(after_help = "Example: leadtrail why ada@example.com --project acme")]
     Why(WhyArgs),
     /// Decide touches, sessions' and leads' attribution anew from stored events, by the rules and settings of now
@@ -621,8 +625,24 @@ pub(crate) enum SyncCommand {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct HygieneArgs {
+    /// The project's id or slug
+    #[arg(long)]
+    pub(crate) project: String,
+    /// Only the events of this pixel
+    #[arg(long, value_name = "ID")]
+    pub(crate) pixel: Option<PixelId>,
+    /// How many days back
+    #[arg(long, default_value_t = DAYS_DEFAULT, value_parser = clap::value_parser!(u32).range(1..=i64::from(DAYS_MAX)))]
+    pub(crate) days: u32,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct WhyArgs {
-    /// A person's e-mail, or the id of the event that sent the form
+    /// A person's e-mail, or the id of the event that sent the form or counts as a conversion
     #[arg(value_name = "EMAIL|EVENT_ID")]
     pub(crate) subject: String,
     /// The project's id or slug

@@ -5,6 +5,7 @@ mod classify;
 mod crm;
 mod demo;
 mod doctor;
+mod hygiene;
 mod key;
 mod migrate;
 mod pixel;
@@ -55,6 +56,7 @@ pub(crate) async fn run(cli: Cli, environment: &BTreeMap<String, String>) -> any
         Command::Reattribute(args) => {
             reattribute::run(&start(&cli.common, environment, &flags)?, &args).await
         }
+        Command::Hygiene(args) => hygiene::run(&start(&cli.common, environment, &flags)?, &args).await,
         Command::Why(args) => why::run(&start(&cli.common, environment, &flags)?, &args).await,
     }
 }

@@ -12,8 +12,8 @@ use leadtrail_crm_pipedrive::{BaseUrl, PipedriveCrm, PipedriveSettings};
 use leadtrail_crm_sandbox::SandboxCrm;
 use leadtrail_domain::id::Slug;
 use leadtrail_domain::ports::{
-    Clock, Connections, Conversions, Crm, Durability, Histories, Journeys, Keys, Maintenance, Projects,
-    SyncJobs, Visits,
+    Clock, Connections, Conversions, Crm, Durability, Events, Histories, Journeys, Keys, Maintenance,
+    Projects, SyncJobs, Visits,
 };
 use leadtrail_outbound::{Outbound, OutboundSettings};
 use leadtrail_store_memory::MemoryStore;
@@ -34,6 +34,7 @@ pub(crate) struct Stores {
     pub(crate) journeys: Arc<dyn Journeys>,
     pub(crate) histories: Arc<dyn Histories>,
     pub(crate) conversions: Arc<dyn Conversions>,
+    pub(crate) events: Arc<dyn Events>,
     pub(crate) maintenance: Arc<dyn Maintenance>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) schema: Schema,
@@ -94,6 +95,7 @@ where
         + Journeys
         + Histories
         + Conversions
+        + Events
         + Maintenance
         + Clock
         + 'static,
@@ -107,6 +109,7 @@ where
         journeys: store.clone(),
         histories: store.clone(),
         conversions: store.clone(),
+        events: store.clone(),
         maintenance: store.clone(),
         clock: store,
         schema,

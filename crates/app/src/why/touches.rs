@@ -10,8 +10,8 @@ use leadtrail_domain::time::Timestamp;
 use leadtrail_domain::touch::{Touch, TouchKind};
 use serde::Serialize;
 
-/// How many touches of a lead are shown.
-const SHOWN_MAX: usize = 500;
+/// How many touches of a lead or a conversion are shown.
+pub(super) const SHOWN_MAX: usize = 500;
 
 /// A touch as it is shown.
 #[derive(Clone, PartialEq, Debug, Serialize)]

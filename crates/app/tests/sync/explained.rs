@@ -1,6 +1,7 @@
 //! Why a lead is attributed as it is.
 
-use leadtrail_app::why::{Sources, Subject, Why, why};
+use leadtrail_app::conversions::Origin;
+use leadtrail_app::why::{Explained, Sources, Subject, Why, why};
 use leadtrail_domain::model::{Model, ModelSettings};
 use leadtrail_domain::ports::Projects as _;
 use serde_json::json;
@@ -9,14 +10,24 @@ use crate::world::{JANE, World, accounts};
 
 /// Jane's leads, newest first.
 async fn explained<const N: usize>(world: &World) -> [Why; N] {
+    let jane = Subject::Email(JANE.parse().expect("an e-mail address"));
+    told(world, &jane).await.leads.try_into().expect("as many leads")
+}
+
+async fn told(world: &World, subject: &Subject) -> Explained {
     let store = &*world.site.store;
     let project = store.project(world.site.project()).await.expect("a store that works");
     let project = project.expect("the site's project");
-    let subject = Subject::Email(JANE.parse().expect("an e-mail address"));
     let accounts = accounts(&world.crm);
-    let sources = Sources { journeys: store, jobs: store, projects: store, accounts: &accounts };
-    let all = why(sources, &project, &subject).await.expect("a store that works");
-    all.try_into().expect("as many leads")
+    let sources = Sources {
+        journeys: store,
+        conversions: store,
+        histories: store,
+        jobs: store,
+        projects: store,
+        accounts: &accounts,
+    };
+    why(sources, &project, subject).await.expect("a store that works")
 }
 
 #[tokio::test]
@@ -176,4 +187,41 @@ async fn when_a_browser_gave_the_email_is_known_however_much_happened_since() {
     };
     assert_eq!(sources(&of_a), ["instagram", "google"]);
     assert_eq!((of_a.browsers, of_a.browsers_left_out), (3, false));
+}
+
+#[tokio::test]
+async fn a_conversion_is_explained_by_its_touches_and_each_models_credit() {
+    let world = World::new();
+    let site = &world.site;
+    site.visit(0, "cookie-a", "/?utm_source=google", "");
+    site.visit(100, "cookie-a", "/?utm_source=newsletter", "");
+    let answer = site.visit(101, "cookie-a", "/pricing", "https://www.acme.example/");
+    site.visit(200, "cookie-a", "/?utm_source=late", "");
+    let explained = told(&world, &Subject::of_event(&answer.event_id.to_string())).await;
+    assert_eq!(explained.leads, []);
+    let [prices] = explained.conversions.try_into().unwrap();
+    assert_eq!((prices.conversion.name.as_str(), prices.conversion.value), ("prices", Some(5.0)));
+    let source = |origin: &Option<Origin>| origin.as_ref().and_then(|one| one.attribution.source.clone());
+    let touches = &prices.conversion.touches;
+    assert_eq!(
+        [&touches.first, &touches.last].map(source),
+        ["google", "newsletter"].map(|one| Some(one.to_owned()))
+    );
+    let credits: Vec<f64> = prices.models.iter().map(|one| one.touches[0].credit).collect();
+    assert_eq!(credits[..5], [1.0, 1.0, 1.0, 0.5, 0.5]);
+    for model in &prices.models {
+        let sum: f64 = model.touches.iter().map(|one| one.credit).sum();
+        assert!((sum + model.not_shown + model.none - 1.0).abs() < 1e-9, "{model:?}");
+    }
+    assert!(told(&world, &Subject::of_event("nothing")).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_form_that_counts_is_explained_as_a_lead_and_as_a_conversion() {
+    let world = World::new();
+    world.site.visit(0, "cookie-a", "/?utm_source=google", "");
+    let answer = world.site.submit(1, "cookie-a", JANE);
+    let explained = told(&world, &Subject::of_event(&answer.event_id.to_string())).await;
+    assert_eq!((explained.leads.len(), explained.conversions.len()), (1, 1));
+    assert_eq!(explained.conversions[0].conversion.name.as_str(), "form");
 }

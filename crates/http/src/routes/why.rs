@@ -2,10 +2,8 @@
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
-use leadtrail_app::why::{self, Sources, Subject, Why};
+use leadtrail_app::why::{self, Explained, Sources, Subject};
 use leadtrail_domain::id::EventId;
-use schemars::JsonSchema;
-use serde::Serialize;
 use serde_json::json;
 use url::form_urlencoded;
 
@@ -14,20 +12,12 @@ use crate::asked::{Answer, Asked};
 use crate::description::{Answer as Described, Operation, Parameter, Tag, read, written};
 use crate::problem::Problem;
 
-/// The leads in question, newest first.
-#[derive(Serialize, JsonSchema)]
-#[schemars(rename = "WhyAnswer")]
-struct Body {
-    /// Each with why it is attributed as it is; 20 of a person at most.
-    data: Vec<Why>,
-}
-
 pub(super) const SHOW: Operation = Operation {
     id: "why",
     tag: Tag::Attribution,
-    summary: "Why a lead is attributed as it is",
+    summary: "Why a lead or a conversion is attributed as it is",
     detail: "The touches in their order, what was no touch and why, the credit by each model, and what the CRM was told. \
-             Asked for a person's e-mail address or for the event that made the lead.",
+             Asked for a person's e-mail address, or for the event that made the lead or counts as a conversion.",
     path: None,
     query: &[
         IN_QUESTION,
@@ -36,10 +26,18 @@ pub(super) const SHOW: Operation = Operation {
             about: "The leads of the person with this e-mail address.",
             schema: |_schemas| json!({"type": "string", "format": "email"}),
         },
-        Parameter { name: "event_id", about: "The lead that this event made.", schema: read::<EventId> },
+        Parameter {
+            name: "event_id",
+            about: "The lead that this event made, and as what it counts.",
+            schema: read::<EventId>,
+        },
     ],
     body: None,
-    answers: &[Described::json(StatusCode::OK, "The leads; none where nobody is known.", written::<Body>)],
+    answers: &[Described::json(
+        StatusCode::OK,
+        "What is known; nothing where nobody is.",
+        written::<Explained>,
+    )],
 };
 
 pub(super) async fn show(asked: Asked) -> Answer {
@@ -48,12 +46,13 @@ pub(super) async fn show(asked: Asked) -> Answer {
     let collector = &asked.state.collector;
     let sources = Sources {
         journeys: collector.journeys.as_ref(),
+        conversions: collector.conversions.as_ref(),
+        histories: collector.histories.as_ref(),
         jobs: collector.jobs.as_ref(),
         projects: asked.projects(),
         accounts: &collector.accounts,
     };
-    let data = why::why(sources, &project, &subject).await?;
-    Ok(HttpResponse::Ok().json(Body { data }))
+    Ok(HttpResponse::Ok().json(why::why(sources, &project, &subject).await?))
 }
 
 /// What is asked about: the first parameter that names something.

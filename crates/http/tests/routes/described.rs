@@ -250,6 +250,9 @@ impl World {
             add("GET", path, 200, format!("{path}?project=demo"));
             add("GET", path, 422, format!("{path}?project=nowhere"));
         }
+        let hygiene = "/api/analytics/debug/utm-analysis";
+        add("GET", hygiene, 200, format!("{hygiene}?project=demo&days=7"));
+        add("GET", hygiene, 422, format!("{hygiene}?project=demo&days=0"));
         let conversions = "/api/conversions";
         add("GET", conversions, 200, format!("{conversions}?project=demo&name=Form"));
         add("GET", conversions, 422, format!("{conversions}?project=demo&since=yesterday"));

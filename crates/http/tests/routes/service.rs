@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use leadtrail_app::access::Access;
 use leadtrail_app::accounts::Accounts;
 use leadtrail_app::connections::{Connection, OwnConnections, SealKey};
+use leadtrail_app::hygiene::Hygiene;
 use leadtrail_app::ingest::{Ingest, IngestSettings};
 use leadtrail_app::pixel_check::{Fetched, PixelChecks, Web, WebError};
 use leadtrail_app::pixels::{Pixels, ServicePolicy};
@@ -139,6 +140,8 @@ impl Service {
             jobs: store.clone(),
             journeys: store.clone(),
             conversions: store.clone(),
+            histories: store.clone(),
+            hygiene: Arc::new(Hygiene::new(store.clone(), store.clone())),
             accounts: Arc::new(accounts(&store, setup.connections)),
             access: Access::new(store.clone()),
             enrich: KNOWLEDGE.clone(),

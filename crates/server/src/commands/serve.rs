@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use leadtrail_app::access::Access;
 use leadtrail_app::accounts::Accounts;
+use leadtrail_app::hygiene::Hygiene;
 use leadtrail_app::ingest::{Ingest, IngestTasks};
 use leadtrail_app::pixel_check::PixelChecks;
 use leadtrail_app::pixels::{Pixels, ServicePolicy};
@@ -106,6 +107,8 @@ impl Service {
             jobs: Arc::clone(&stores.jobs),
             journeys: Arc::clone(&stores.journeys),
             conversions: Arc::clone(&stores.conversions),
+            histories: Arc::clone(&stores.histories),
+            hygiene: Arc::new(Hygiene::new(Arc::clone(&stores.events), Arc::clone(&stores.projects))),
             accounts: Arc::clone(&accounts),
             access: Access::new(Arc::clone(&stores.keys)),
             enrich: knowledge.clone(),

@@ -1,9 +1,11 @@
-//! `leadtrail why`: why a lead is attributed as it is.
+//! `leadtrail why`: why a lead or a conversion is attributed as it is.
 
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use leadtrail_app::why::{self, ModelCredits, Sources, Subject, TouchShown, Why};
+use leadtrail_app::conversions::{ConversionShown, TouchesShown};
+use leadtrail_app::why::{self, ConversionWhy, Credit, ModelCredits, Sources, Subject, TouchShown, Why};
+use leadtrail_domain::touch::Attribution;
 
 use super::{find_project, sync};
 use crate::cli::WhyArgs;
@@ -24,16 +26,19 @@ pub(super) async fn run(settings: &Settings, args: &WhyArgs) -> anyhow::Result<E
     };
     let sources = Sources {
         journeys: stores.journeys.as_ref(),
+        conversions: stores.conversions.as_ref(),
+        histories: stores.histories.as_ref(),
         jobs: stores.jobs.as_ref(),
         projects: stores.projects.as_ref(),
         accounts: &accounts,
     };
     let found = why::why(sources, &project, &subject).await?;
     if found.is_empty() {
-        bail!("no lead of {} belongs to `{text}`", project.slug);
+        bail!("no lead or conversion of {} belongs to `{text}`", project.slug);
     }
     output::result(Format::of(args.json), &found, || {
-        found.iter().map(described).collect::<Vec<_>>().join("\n\n")
+        let leads = found.leads.iter().map(described);
+        leads.chain(found.conversions.iter().map(conversion)).collect::<Vec<_>>().join("\n\n")
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -78,6 +83,63 @@ fn described(why: &Why) -> String {
          credit by model, for touches in the {} before the form (time decay by half in {})\n{}\n\n\
          what the CRM was told\n{told}",
         if why.touches.len() < why.touches_known { " (those that count most)" } else { "" },
+        why.attribution.lookback,
+        why.attribution.half_life,
+        table(&models)
+    )
+}
+
+fn conversion(why: &ConversionWhy) -> String {
+    let ConversionShown { name, occurred_at, value, event_id, pixel_id, visitor_id, touches, .. } =
+        &why.conversion;
+    let value = value.map_or_else(|| "none".to_owned(), |value| value.to_string());
+    let head = table(&[
+        row(["conversion", name.as_str()]),
+        row(["event", &format!("{event_id} of {} on pixel {pixel_id}", shown_at(*occurred_at))]),
+        row(["visitor", &visitor_id.to_string()]),
+        row(["value", &value]),
+    ]);
+    let TouchesShown { first, first_non_direct, last_non_direct, last } = touches;
+    let touches: Vec<Vec<String>> = [
+        ("first", first),
+        ("first_non_direct", first_non_direct),
+        ("last_non_direct", last_non_direct),
+        ("last", last),
+    ]
+    .into_iter()
+    .map(|(name, origin)| match origin {
+        Some(origin) => {
+            let Attribution { source, medium, campaign, channel } = &origin.attribution;
+            let from: Vec<&str> =
+                [source, medium, campaign].into_iter().flatten().map(String::as_str).collect();
+            let from = if from.is_empty() { "direct".to_owned() } else { from.join(" / ") };
+            let channel = channel.clone().unwrap_or_default();
+            vec![format!("  {name}"), shown_at(origin.at), origin.kind.to_owned(), from, channel]
+        }
+        None => vec![format!("  {name}"), "none".to_owned()],
+    })
+    .collect();
+    let models: Vec<Vec<String>> = (why.models.iter())
+        .map(|model| {
+            let credit = |one: &Credit| format!("{} event {}", percent(one.credit), one.event_id);
+            let latest = model.touches.iter().rev().take(SHARES_MAX).rev();
+            let mut all: Vec<String> = latest.map(credit).collect();
+            let unnamed = model.touches.len().saturating_sub(SHARES_MAX);
+            let rest =
+                model.not_shown + model.touches.iter().take(unnamed).map(|one| one.credit).sum::<f64>();
+            if rest > 0.0 {
+                all.push(format!("{} others", percent(rest)));
+            }
+            if model.none > 0.0 {
+                all.push(format!("no touch in the {} before", why.attribution.lookback));
+            }
+            vec![format!("  {}", model.model), all.join(", ")]
+        })
+        .collect();
+    format!(
+        "{head}\n\ntouches of the visitor up to then\n{}\n\ncredit by model, for touches in the {} before (time decay by \
+         half in {})\n{}",
+        table(&touches),
         why.attribution.lookback,
         why.attribution.half_life,
         table(&models)

@@ -117,7 +117,8 @@ fn what_the_crm_was_told_is_listed_shown_and_explained() -> Result<()> {
     assert!(!shown.to_string().contains("ada@example.com"), "what is recorded names nobody: {shown}");
 
     for subject in ["ada@example.com", sent["event_id"].as_str().context("an event id")?] {
-        let why = world.json(&["why", subject, "--project", "acme"])?;
+        let explained = world.json(&["why", subject, "--project", "acme"])?;
+        let why = &explained["leads"];
         assert_eq!(why[0]["touches"][0]["source"], "google", "{why}");
         assert_eq!(why[0]["chosen"], why[0]["touches"][0]["event_id"]);
         assert_eq!(why[0]["job"]["status"], "synced");
