@@ -38,7 +38,8 @@ impl WebUrl {
         // `example.com.` and `example.com` are one host (RFC 1034, 3.1).
         let host = url.host_str().map(|host| host.trim_end_matches('.'));
         let host = host.filter(|host| !host.is_empty()).ok_or(WebUrlError)?.to_owned();
-        let query = Query(raw_query(&whole).unwrap_or_default().to_owned());
+        // As it will be read again when the fragment is cut off.
+        let query = Query(raw_query(&whole).unwrap_or_default().trim_end().to_owned());
         Ok((Self { text: cut(whole), host }, query))
     }
 
@@ -267,8 +268,10 @@ mod tests {
         let spaced =
             |before: usize| format!("https://a.example/?q={} #{}", "q".repeat(before), "f".repeat(5_000));
         for raw in [spaced(9), spaced(URL_CHARS_MAX), format!("https://a.example/{} p", "p".repeat(2_029))] {
-            let kept = parse(&raw);
-            assert_eq!(parse(kept.as_str()), kept);
+            let kept = WebUrl::parse(&raw).unwrap();
+            let is_whole = kept.1.0.chars().count() < URL_CHARS_MAX / 2;
+            let again = WebUrl::parse(kept.0.as_str()).unwrap();
+            assert_eq!((&again.0, is_whole.then_some(&again.1)), (&kept.0, is_whole.then_some(&kept.1)));
         }
     }
 
