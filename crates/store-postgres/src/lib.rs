@@ -1,8 +1,8 @@
 //! The store ports of Leadtrail on PostgreSQL 15 and later.
 //!
-//! [`PostgresStore`] implements `Visits`, `SyncJobs`, `Journeys`, `Events`, `Projects`, `Connections`, `Keys` and `Maintenance` on
-//! pools of blocking connections, and `Clock` by the server's clock, so that every node on one database goes by the same time. A commit
-//! is one prepared statement in a transaction of its own: one round trip, one fsync. Events lie in monthly partitions
+//! [`PostgresStore`] implements every store port of `leadtrail_domain::ports` on pools of blocking connections, and
+//! `Clock` by the server's clock, so that every node on one database goes by the same time. A commit is one prepared
+//! statement in a transaction of its own: one round trip, one fsync. Events lie in monthly partitions
 //! by the time inside their id; [`migrate`](PostgresStore::migrate) and `upkeep` create them ahead.
 //!
 //! It decides nothing, keeps no state between calls but the clock's, and never shows its URL's password.
