@@ -121,7 +121,9 @@ impl Hygiene {
                     complete &= found.is_empty();
                     continue;
                 }
-                found.iter().for_each(|stored| inspection.take(&stored.event));
+                for stored in &found {
+                    inspection.take(&stored.event);
+                }
                 let count = u32::try_from(found.len()).unwrap_or(limit);
                 events += count;
                 let last = found.last().filter(|_| count == limit);

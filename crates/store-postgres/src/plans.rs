@@ -156,10 +156,14 @@ fn a_page_of_a_pixels_events_begins_in_the_index_and_sorts_those_of_one_instant_
         assert_eq!(plans.len(), 4);
         assert_by_index(&plans);
         for (statement, plan) in plans {
-            let partitions = plan.matches("_pixel_id_occurred_at_idx").count();
-            assert!(partitions > 1, "{statement}\n{plan}");
-            assert_eq!(plan.matches("Incremental Sort").count(), partitions, "{statement}\n{plan}");
-            assert_eq!(plan.matches("Presorted Key").count(), partitions, "{statement}\n{plan}");
+            assert!(plan.matches("_pixel_id_occurred_at_idx").count() > 1, "{statement}\n{plan}");
+            // The planner sorts the partitions' rows one by one or merged: either way what the index has not sorted.
+            let sorts =
+                plan.lines().filter(|line| line.trim_start_matches([' ', '-', '>']).ends_with("Sort"));
+            let whole: Vec<_> = sorts.clone().filter(|line| !line.contains("Incremental Sort")).collect();
+            assert!(whole.is_empty() && sorts.count() > 0, "{statement}\n{plan}");
+            let mut presorted = plan.lines().filter(|line| line.contains("Presorted Key"));
+            assert!(presorted.all(|line| line.contains("occurred_at")), "{statement}\n{plan}");
         }
     });
 }

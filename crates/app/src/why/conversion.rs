@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::credit::{Credit, ModelCredits};
 use super::touches::SHOWN_MAX;
-use crate::conversions::ConversionShown;
+use crate::conversions::{ConversionShown, Origin};
 
 /// Why a conversion is attributed as it is.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -18,31 +18,36 @@ pub struct ConversionWhy {
     /// The conversion, with the touches that are frozen with it.
     #[serde(flatten)]
     pub conversion: ConversionShown,
+    /// From where the visitor had come by then, each time, in order; of more than 500 the latest.
+    pub path: Vec<Origin>,
     /// The lookback window over which the models count, and the half-life of time decay.
     pub attribution: ModelSettings,
-    /// Each model's credit for the touches of the visitor; of more than 500 the latest.
+    /// Each model's credit for the touches of the path.
     pub models: Vec<ModelCredits>,
 }
 
 impl ConversionWhy {
     /// `touches`: all of the visitor, in their order.
     pub(super) fn of(conversion: Conversion, touches: &[Arc<Touch>], settings: &ModelSettings) -> Self {
-        let path: Vec<Touchpoint> = touches.iter().map(|touch| Touchpoint::from(touch.as_ref())).collect();
         let at = (conversion.occurred_at, conversion.event_id);
+        let until = touches.partition_point(|touch| touch.order() <= at);
+        let (touches, _later) = touches.split_at(until);
+        let path: Vec<Touchpoint> = touches.iter().map(|touch| Touchpoint::from(touch.as_ref())).collect();
+        let shown_from = touches.len().saturating_sub(SHOWN_MAX);
+        let (_earlier, shown) = touches.split_at(shown_from);
         let models = Model::ALL.map(|model| {
             let shared = credits(&path, at, model, settings);
-            let given: Vec<Credit> = (touches.iter().zip(&shared.touches))
-                .filter(|(_, credit)| **credit > 0.0)
-                .map(|(touch, credit)| Credit { event_id: touch.event_id, credit: *credit })
-                .collect();
-            let (others, shown) = given.split_at(given.len().saturating_sub(SHOWN_MAX));
+            let (not_shown, given) = shared.touches.split_at(shown_from);
+            let credit =
+                |(touch, credit): (&Arc<Touch>, &f64)| Credit { event_id: touch.event_id, credit: *credit };
             ModelCredits {
                 model,
-                touches: shown.to_vec(),
-                not_shown: others.iter().map(|one| one.credit).sum(),
+                touches: shown.iter().zip(given).map(credit).filter(|one| one.credit > 0.0).collect(),
+                not_shown: not_shown.iter().sum(),
                 none: shared.none,
             }
         });
-        Self { conversion: conversion.into(), attribution: *settings, models: models.into() }
+        let path = shown.iter().map(|touch| Origin::from(touch.as_ref())).collect();
+        Self { conversion: conversion.into(), path, attribution: *settings, models: models.into() }
     }
 }

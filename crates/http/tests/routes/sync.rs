@@ -106,18 +106,23 @@ async fn a_lead_is_explained_to_the_keys_of_its_project_by_person_or_event() {
     let (service, secret) = service().await;
     service.add_job(service.project, "demo", "a@x.example").await;
     let by_person = got(&service, &secret, "/api/why?email=A%40x.example").await;
-    let lead = &by_person["data"][0];
-    assert_eq!((by_person["data"].as_array().unwrap().len(), &lead["email"]), (1, &json!("a@x.example")));
+    let lead = &by_person["leads"][0];
+    assert_eq!((by_person["leads"].as_array().unwrap().len(), &lead["email"]), (1, &json!("a@x.example")));
     assert_eq!((&lead["job"]["status"], lead["models"].as_array().unwrap().len()), (&json!("pending"), 6));
     let event = lead["event_id"].as_str().unwrap();
-    assert_eq!(got(&service, &secret, &format!("/api/why?event_id={event}")).await, by_person);
-    assert_eq!(got(&service, &secret, "/api/why?email=b%40x.example").await, json!({"data": []}));
+    let by_event = got(&service, &secret, &format!("/api/why?event_id={event}")).await;
+    assert_eq!(
+        (&by_event["leads"], &by_event["conversions"][0]["name"]),
+        (&by_person["leads"], &json!("Form"))
+    );
+    let nobody = json!({"leads": [], "conversions": []});
+    assert_eq!(got(&service, &secret, "/api/why?email=b%40x.example").await, nobody);
     // An id that the client sent in a form of its own, and the one that we gave to that event.
     let form = json!({"pixel_id": "demo", "event_id": "order-17", "page_url": "https://a.example/", "form_data": {"email": "c@x.example"}});
     let answer = service.post(form.to_string()).await.json();
     for id in ["order-17", answer["event_id"].as_str().unwrap()] {
         let found = got(&service, &secret, &format!("/api/why?event_id={id}")).await;
-        assert_eq!(found["data"][0]["email"], "c@x.example", "{id}");
+        assert_eq!(found["leads"][0]["email"], "c@x.example", "{id}");
     }
     let all = service.add_key(2, &[Scope::Sync], None).await;
     assert_eq!(got(&service, &all, "/api/why?project=demo&email=a%40x.example").await, by_person);

@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use leadtrail_app::conversions::{ConversionShown, TouchesShown};
-use leadtrail_app::why::{self, ConversionWhy, Credit, ModelCredits, Sources, Subject, TouchShown, Why};
+use leadtrail_app::conversions::{ConversionShown, Origin, TouchesShown};
+use leadtrail_app::why::{self, ConversionWhy, ModelCredits, Sources, Subject, TouchShown, Why};
+use leadtrail_domain::id::EventId;
+use leadtrail_domain::model::ModelSettings;
 use leadtrail_domain::touch::Attribution;
 
 use super::{find_project, sync};
@@ -77,7 +79,9 @@ fn described(why: &Why) -> String {
             .collect();
         table(&rows)
     };
-    let models: Vec<Vec<String>> = why.models.iter().map(|one| model_row(one, why)).collect();
+    let by_event: Vec<_> = why.touches.iter().map(|one| (one.event_id, one.source.as_deref())).collect();
+    let models: Vec<Vec<String>> =
+        why.models.iter().map(|one| model_row(one, &by_event, &why.attribution)).collect();
     format!(
         "{head}\n\ntouches, oldest first{}\n{touches}\n\nno touches, by reason (the latest of each)\n{ignored}\n\n\
          credit by model, for touches in the {} before the form (time decay by half in {})\n{}\n\n\
@@ -100,50 +104,39 @@ fn conversion(why: &ConversionWhy) -> String {
         row(["value", &value]),
     ]);
     let TouchesShown { first, first_non_direct, last_non_direct, last } = touches;
-    let touches: Vec<Vec<String>> = [
+    let frozen = [
         ("first", first),
         ("first_non_direct", first_non_direct),
         ("last_non_direct", last_non_direct),
         ("last", last),
-    ]
-    .into_iter()
-    .map(|(name, origin)| match origin {
-        Some(origin) => {
-            let Attribution { source, medium, campaign, channel } = &origin.attribution;
-            let from: Vec<&str> =
-                [source, medium, campaign].into_iter().flatten().map(String::as_str).collect();
-            let from = if from.is_empty() { "direct".to_owned() } else { from.join(" / ") };
-            let channel = channel.clone().unwrap_or_default();
-            vec![format!("  {name}"), shown_at(origin.at), origin.kind.to_owned(), from, channel]
-        }
-        None => vec![format!("  {name}"), "none".to_owned()],
-    })
-    .collect();
-    let models: Vec<Vec<String>> = (why.models.iter())
-        .map(|model| {
-            let credit = |one: &Credit| format!("{} event {}", percent(one.credit), one.event_id);
-            let latest = model.touches.iter().rev().take(SHARES_MAX).rev();
-            let mut all: Vec<String> = latest.map(credit).collect();
-            let unnamed = model.touches.len().saturating_sub(SHARES_MAX);
-            let rest =
-                model.not_shown + model.touches.iter().take(unnamed).map(|one| one.credit).sum::<f64>();
-            if rest > 0.0 {
-                all.push(format!("{} others", percent(rest)));
-            }
-            if model.none > 0.0 {
-                all.push(format!("no touch in the {} before", why.attribution.lookback));
-            }
-            vec![format!("  {}", model.model), all.join(", ")]
-        })
-        .collect();
+    ];
+    let touch = |origin: &Origin| {
+        let is =
+            |(name, one): &(&'static str, &Option<Origin>)| (one.as_ref() == Some(origin)).then_some(*name);
+        let is: Vec<&str> = frozen.iter().filter_map(is).collect();
+        let channel = origin.attribution.channel.clone().unwrap_or_default();
+        let (at, from) = (format!("  {}", shown_at(origin.at)), from(&origin.attribution));
+        vec![at, origin.kind.to_owned(), from, channel, is.join(", ")]
+    };
+    let path: Vec<Vec<String>> = why.path.iter().map(touch).collect();
+    let touches =
+        why.path.iter().map(|one| (one.event_id, one.attribution.source.as_deref())).collect::<Vec<_>>();
+    let models: Vec<Vec<String>> =
+        why.models.iter().map(|model| model_row(model, &touches, &why.attribution)).collect();
     format!(
-        "{head}\n\ntouches of the visitor up to then\n{}\n\ncredit by model, for touches in the {} before (time decay by \
-         half in {})\n{}",
-        table(&touches),
+        "{head}\n\ntouches of the visitor up to then, oldest first\n{}\n\ncredit by model, for touches in the {} before (time \
+         decay by half in {})\n{}",
+        if path.is_empty() { "  none".to_owned() } else { table(&path) },
         why.attribution.lookback,
         why.attribution.half_life,
         table(&models)
     )
+}
+
+fn from(attribution: &Attribution) -> String {
+    let Attribution { source, medium, campaign, .. } = attribution;
+    let from: Vec<&str> = [source, medium, campaign].into_iter().flatten().map(String::as_str).collect();
+    if from.is_empty() { "direct".to_owned() } else { from.join(" / ") }
 }
 
 fn known(why: &Why) -> String {
@@ -166,13 +159,15 @@ fn left_out(why: &Why) -> Vec<&'static str> {
 const SHARES_MAX: usize = 8;
 
 /// The model, and its shares by the place of the touch in the list: all, or the largest.
-fn model_row(credits: &ModelCredits, why: &Why) -> Vec<String> {
+fn model_row(
+    credits: &ModelCredits,
+    touches: &[(EventId, Option<&str>)],
+    settings: &ModelSettings,
+) -> Vec<String> {
     let share = |event| credits.touches.iter().find(|one| one.event_id == event).map(|one| one.credit);
     let mut shares: Vec<(usize, &str, f64)> = (1..)
-        .zip(&why.touches)
-        .filter_map(|(place, touch)| {
-            Some((place, touch.source.as_deref().unwrap_or("direct"), share(touch.event_id)?))
-        })
+        .zip(touches)
+        .filter_map(|(place, (event, source))| Some((place, source.unwrap_or("direct"), share(*event)?)))
         .collect();
     shares.sort_by(|(.., one), (.., other)| other.total_cmp(one));
     let others = shares.split_off(shares.len().min(SHARES_MAX));
@@ -185,7 +180,7 @@ fn model_row(credits: &ModelCredits, why: &Why) -> Vec<String> {
         all.push(format!("{} others", percent(rest)));
     }
     if credits.none > 0.0 {
-        all.push(format!("no touch in the {} before the form", why.attribution.lookback));
+        all.push(format!("no touch in the {} before", settings.lookback));
     }
     vec![format!("  {}", credits.model), all.join(", ")]
 }

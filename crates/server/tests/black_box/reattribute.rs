@@ -97,7 +97,8 @@ fn what_counts_as_a_conversion_is_set_counted_afterwards_and_explained() -> Resu
     ensure!(why["leads"][0]["event_id"] == event && why["conversions"][0]["value"] == 30.0, "{why}");
     ensure!(why["conversions"][0]["touches"]["first"]["source"] == "news.example", "{why}");
     let text = home.run(&["why", event, "--project", "acme", "--store", &store])?;
-    for part in ["conversion  Enquiry", "last_non_direct", "news.example / referral", "100 % event"] {
+    for part in ["conversion  Enquiry", "last_non_direct", "news.example / referral", "100 % 1. news.example"]
+    {
         ensure!(text.stdout.contains(part), "{part} in {}", text.stdout);
     }
     Ok(())
