@@ -106,6 +106,8 @@ function shape(given, depth, sent = true) {
     return el('dl', { class: 'fields' }, names.flatMap((name) => field(name, schema.properties[name], required.has(name), depth, sent)));
   }
   if (schema.type === 'array' && schema.items) return shape(schema.items, depth, sent);
+  // An object with names of one's own: what stands under each.
+  if (schema.additionalProperties instanceof Object) return shape(schema.additionalProperties, depth, sent);
   const alternatives = schema.anyOf || (schema.oneOf && !schema.oneOf.every((one) => 'const' in one) && schema.oneOf);
   if (alternatives) {
     const all = alternatives.map((one) => {
@@ -128,15 +130,18 @@ function field(name, given, must, depth, sent) {
   if (bound) lines.push(el('div', {}, bound));
   const preset = schema.default;
   if (preset !== undefined && !(Array.isArray(preset) && !preset.length)) {
-    lines.push(el('div', {}, 'Default: ', el('code', {}, typeof preset === 'string' ? preset : JSON.stringify(preset))));
+    lines.push(el('div', {}, 'Default: ', el('code', {}, shown(preset))));
   }
-  if (schema.examples) lines.push(el('div', {}, 'For example ', el('code', {}, String(schema.examples[0]))));
+  if (schema.examples) lines.push(el('div', {}, 'For example ', el('code', {}, shown(schema.examples[0]))));
   const isDeep = schema.properties || (schema.items && bare(schema.items).schema.properties);
   const inner = isDeep && depth >= DEPTH_OPEN
     ? behind(given, depth, sent)
     : shape(given, depth + 1, sent);
   return [term, el('dd', {}, lines, inner)];
 }
+
+/** A value as it is written: a text without its quotes. */
+const shown = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
 
 /** A value that a schema allows, for an example. */
 function sample(given, name, depth = 0) {
