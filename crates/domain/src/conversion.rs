@@ -52,6 +52,7 @@ pub struct Conversion {
 /// Which events are a conversion: those that meet all that is said here.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(transform = crate::schema::bounded))]
 #[serde(default, deny_unknown_fields)]
 pub struct ConversionRule {
     /// The event's name, as it is sent; absent: a page view.

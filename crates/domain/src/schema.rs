@@ -145,6 +145,14 @@ pub(crate) fn conversions(generator: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// That a [`ConversionRule`] counts not just every page view.
+pub(crate) fn bounded(schema: &mut Schema) {
+    let on_pages = serde_json::json!({"required": ["page"], "properties": {"page": {"type": "string"}}});
+    let event = serde_json::json!({"type": "string", "not": {"const": "pageview"}});
+    let of_events = serde_json::json!({"required": ["event"], "properties": {"event": event}});
+    schema.insert("anyOf".to_owned(), serde_json::json!([on_pages, of_events]));
+}
+
 /// A lookback window, as [`ModelSettings`](crate::model::ModelSettings) has it.
 pub(crate) fn lookback(_generator: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "pattern": DAYS, "examples": ["30d", "90d"]})

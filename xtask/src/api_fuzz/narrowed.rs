@@ -58,10 +58,10 @@ pub(super) fn acceptable(reachable: &Value, things: &Things) -> Result<Value> {
             parameter["schema"] = json!({"enum": [cursor]});
         } else if parameter["name"] == "project" {
             parameter["schema"] = json!({"enum": [things.project]});
-        } else if parameter["name"] == "pixel" {
-            parameter["schema"] = json!({"enum": [things.pixel]});
             // To a key that is bound to none, it is.
             parameter["required"] = json!(true);
+        } else if parameter["name"] == "pixel" {
+            parameter["schema"] = json!({"enum": [things.pixel]});
         } else if parameter["name"] == "id" {
             parameter["schema"] = parameter["schema"]["anyOf"][0].clone();
         }
